@@ -1,0 +1,54 @@
+// Where work runs: the threads of one call, and scratch memory that lasts as long as the call.
+// Threads live as long as their Context, so two callers never share a pool and fork() never meets a stray one.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+namespace harmonium {
+
+// Used where a Context is made without a number: set_default_threads if called, else HARMONIUM_NUM_THREADS, else
+// OMP_NUM_THREADS, else the CPUs this process may run on.
+int default_threads();
+void set_default_threads(int threads);  // 0: back to the environment
+
+class Context {
+public:
+    explicit Context(int threads = 0);
+    ~Context();
+    Context(const Context&) = delete;
+    Context& operator=(const Context&) = delete;
+
+    int threads() const;
+
+    // Long loops call poll() between steps: ten times a second it asks the test, and throws Interrupted at a true answer.
+    void set_interrupt(std::function<bool()> test);
+    void poll();
+
+    // Runs body(task, worker) for every task in [0, tasks). Tasks are handed out as threads get free, so which worker
+    // runs which task is not fixed: results must not depend on it. The body must not throw.
+    template <class Body>
+    void parallel_for(std::int64_t tasks, const Body& body) {
+        run(tasks, [](const void* b, std::int64_t task, int worker) { (*static_cast<const Body*>(b))(task, worker); },
+            &body);
+    }
+
+    // 64-byte aligned, kept and grown between calls; call before parallel_for, once for all workers. Contents are lost
+    // when it grows.
+    void reserve_scratch(std::size_t bytes_per_worker);
+    template <class T>
+    T* scratch(int worker) {
+        return static_cast<T*>(scratch_of(worker));
+    }
+
+private:
+    void run(std::int64_t tasks, void (*call)(const void*, std::int64_t, int), const void* body);
+    void* scratch_of(int worker);
+
+    struct Implementation;
+    std::unique_ptr<Implementation> self_;
+};
+
+}  // namespace harmonium

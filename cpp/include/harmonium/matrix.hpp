@@ -1,0 +1,98 @@
+// Views on the caller's memory. They own nothing and are passed by value.
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+namespace harmonium {
+
+// Row-major: element (i, j) is data[i * stride + j].
+template <class T>
+struct Matrix {
+    T* data = nullptr;
+    std::int64_t rows = 0;
+    std::int64_t cols = 0;
+    std::int64_t stride = 0;
+
+    Matrix() = default;
+    Matrix(T* data_, std::int64_t rows_, std::int64_t cols_) : Matrix(data_, rows_, cols_, cols_) {}
+    Matrix(T* data_, std::int64_t rows_, std::int64_t cols_, std::int64_t stride_)
+        : data(data_), rows(rows_), cols(cols_), stride(stride_) {}
+    template <class U, class = std::enable_if_t<std::is_same_v<const U, T>>>
+    Matrix(const Matrix<U>& other) : Matrix(other.data, other.rows, other.cols, other.stride) {}
+
+    T* row(std::int64_t i) const { return data + i * stride; }
+    Matrix rows_from(std::int64_t first, std::int64_t count) const { return {row(first), count, cols, stride}; }
+    explicit operator bool() const { return data != nullptr; }
+};
+
+// Rows of bits: column j of row i is bit j % 64 of word(i, j / 64). Bits past the last column are zero.
+template <class Word>
+struct BitMatrixView {
+    Word* data = nullptr;
+    std::int64_t rows = 0;
+    std::int64_t cols = 0;
+    std::int64_t stride = 0;  // words from one row to the next
+
+    BitMatrixView() = default;
+    BitMatrixView(Word* data_, std::int64_t rows_, std::int64_t cols_)
+        : BitMatrixView(data_, rows_, cols_, words_for(cols_)) {}
+    BitMatrixView(Word* data_, std::int64_t rows_, std::int64_t cols_, std::int64_t stride_)
+        : data(data_), rows(rows_), cols(cols_), stride(stride_) {}
+    template <class U, class = std::enable_if_t<std::is_same_v<const U, Word>>>
+    BitMatrixView(const BitMatrixView<U>& other) : BitMatrixView(other.data, other.rows, other.cols, other.stride) {}
+
+    static std::int64_t words_for(std::int64_t cols) { return (cols + 63) / 64; }
+    std::int64_t words() const { return words_for(cols); }
+    Word* row(std::int64_t i) const { return data + i * stride; }
+    BitMatrixView rows_from(std::int64_t first, std::int64_t count) const { return {row(first), count, cols, stride}; }
+    bool bit(std::int64_t i, std::int64_t j) const { return row(i)[j / 64] >> (j % 64) & 1; }
+    explicit operator bool() const { return data != nullptr; }
+};
+using BitMatrix = BitMatrixView<std::uint64_t>;
+using ConstBitMatrix = BitMatrixView<const std::uint64_t>;
+
+// A matrix cut into panels of 64 columns, each panel a contiguous rows x 64 block (the last one narrower, rounded up to
+// 16 columns and padded with zeros). A kernel that works on 64 columns at a time then reads one stream, and a row
+// stride that is a power of two cannot make cache lines collide.
+template <class T>
+struct Panels {
+    static constexpr std::int64_t width = 64;
+
+    T* data = nullptr;
+    std::int64_t rows = 0;
+    std::int64_t cols = 0;
+    std::int64_t first = 0;   // this view's first row among
+    std::int64_t height = 0;  // the rows that each panel has in memory
+
+    Panels() = default;
+    Panels(T* data_, std::int64_t rows_, std::int64_t cols_) : Panels(data_, rows_, cols_, 0, rows_) {}
+    Panels(T* data_, std::int64_t rows_, std::int64_t cols_, std::int64_t first_, std::int64_t height_)
+        : data(data_), rows(rows_), cols(cols_), first(first_), height(height_) {}
+    template <class U, class = std::enable_if_t<std::is_same_v<const U, T>>>
+    Panels(const Panels<U>& other) : Panels(other.data, other.rows, other.cols, other.first, other.height) {}
+
+    static std::int64_t padded(std::int64_t cols) { return (cols + 15) / 16 * 16; }
+    static std::int64_t size(std::int64_t rows, std::int64_t cols) { return rows * padded(cols); }
+    std::int64_t count() const { return (cols + width - 1) / width; }
+    std::int64_t valid_cols(std::int64_t p) const { return p + 1 < count() ? width : cols - p * width; }
+    std::int64_t panel_cols(std::int64_t p) const { return padded(valid_cols(p)); }
+    Matrix<T> panel(std::int64_t p) const {
+        return {data + p * height * width + first * panel_cols(p), rows, panel_cols(p)};
+    }
+    Panels rows_from(std::int64_t row, std::int64_t count_) const { return {data, count_, cols, first + row, height}; }
+    T& at(std::int64_t i, std::int64_t j) const { return panel(j / width).row(i)[j % width]; }
+    explicit operator bool() const { return data != nullptr; }
+};
+
+// Compressed sparse rows, indices sorted within a row; values == nullptr means that every stored entry is 1.
+template <class T>
+struct SparseRows {
+    const std::int64_t* indptr = nullptr;
+    const std::int32_t* indices = nullptr;
+    const T* values = nullptr;
+    std::int64_t rows = 0;
+    std::int64_t cols = 0;
+};
+
+}  // namespace harmonium

@@ -1,0 +1,86 @@
+// The Bernoulli restricted Boltzmann machine (Smolensky's harmonium, 1986):
+//   E(v, h) = -b.v - c.h - v^T W h,  v in {0,1}^D, h in {0,1}^H,
+//   p(h_j = 1 | v) = sigmoid(c_j + (v^T W)_j),  p(v_i = 1 | h) = sigmoid(b_i + (W h)_i).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include "harmonium/context.hpp"
+#include "harmonium/states.hpp"
+
+namespace harmonium {
+
+template <class T>
+struct Rbm {
+    Matrix<T> weights;         // D x H
+    T* visible_bias = nullptr;  // b, D
+    T* hidden_bias = nullptr;   // c, H
+
+    std::int64_t visible() const { return weights.rows; }
+    std::int64_t hidden() const { return weights.cols; }
+};
+
+// cd: contrastive divergence, the model's states start from the data (Hinton 2002).
+// pcd: persistent chains that live on from step to step (Tieleman 2008).
+enum class Method { cd, pcd };
+
+struct RbmOptions {
+    Method method = Method::pcd;
+    std::int64_t n_gibbs_steps = 1;
+    std::int64_t batch_size = 100;
+    double learning_rate = 0.05;
+    double momentum = 0;
+    double weight_decay = 0;
+    bool centering = true;
+    double offset_rate = 0.01;  // share of the newest batch in the offsets' running means
+    bool shuffle = true;
+    std::uint64_t seed = 0;
+};
+
+// Everything that training changes, on the caller's memory: what is here resumes training bit for bit.
+template <class T>
+struct RbmState {
+    Rbm<T> model;
+    T* visible_offset = nullptr;  // mu, D: running mean of the data (kept also without centring)
+    T* hidden_offset = nullptr;   // lambda, H: running mean of p(h | data)
+    Matrix<T> weight_velocity;    // D x H, D, H; no data where momentum is 0
+    T* visible_velocity = nullptr;
+    T* hidden_velocity = nullptr;
+    BitMatrix chains;             // n_chains x H, the persistent chains' hidden states; any number
+    std::uint64_t steps = 0;      // gradient steps and passes over data done; 0 steps: rbm_train initialises all above
+    std::uint64_t epochs = 0;
+};
+
+struct RbmEpoch {
+    std::uint64_t epoch = 0;               // from 1
+    double pseudo_log_likelihood = 0;      // mean over a fixed subsample of the data, nats
+    double hidden_activity = 0;            // mean of p(h | data) over the epoch
+    double weight_rms = 0;
+};
+
+// Trains for so many passes over x (n x D). Batches come in an order drawn from (seed, epoch), or as they stand without
+// shuffle or where one batch holds all; the last one may be short, its gradient is the mean over its rows.
+// Parameters start at: W uniform with standard deviation 0.01, c = 0, b = logit of the first batch's smoothed mean
+// (Hinton, "A practical guide to training RBMs", 2010, sec. 8).
+// The state changes only at the end of an epoch, all of it together; then on_epoch is called, and true stops training.
+// Throws std::invalid_argument, DivergenceError, Interrupted (from context.poll): the state is then the last epoch's.
+template <class T>
+void rbm_train(Context& context, const States<T>& x, const RbmOptions& options, std::int64_t n_epochs, RbmState<T>& state,
+               const std::function<bool(const RbmEpoch&)>& on_epoch);
+
+// Alternating draws v -> h -> v, n_steps times; row i of v draws as row i of (seed, step).
+//   start: n x D states of v, or n x H states of h with from_hidden (the first half step then draws v from them).
+//   mask, values: n x D bits; where mask is set v is kept at values. No data: nothing is kept.
+//   v: n x D receives the last states.
+template <class T>
+void rbm_gibbs(Context& context, const Rbm<T>& model, const States<T>& start, bool from_hidden, std::int64_t n_steps,
+               std::uint64_t seed, ConstBitMatrix mask, ConstBitMatrix values, BitMatrix v);
+
+// p(h = 1 | v) for states of v (n x D), or p(v = 1 | h) for states of h (n x H).
+template <class T>
+void rbm_hidden_probability(Context& context, const Rbm<T>& model, const States<T>& v, Matrix<T> out);
+template <class T>
+void rbm_visible_probability(Context& context, const Rbm<T>& model, const States<T>& h, Matrix<T> out);
+
+}  // namespace harmonium

@@ -1,0 +1,229 @@
+#include <algorithm>
+#include <cstring>
+
+#include "binary_gemm_kernels.hpp"
+#include "simd.hpp"
+
+namespace harmonium {
+namespace {
+
+constexpr int line_bytes = 64;  // one table row is one cache line
+
+enum class Way { skip, rows, tables_of_4, tables_of_5 };
+
+// Costs in loads of one line per row of a, for 64 inputs that have `ones` set bits in n rows. Tables pay one load per
+// group, one for the accumulator, and their building: two cycles for the store of each entry, shared by the n rows.
+Way cheapest(std::int64_t ones, std::int64_t n) {
+    if (ones == 0) return Way::skip;
+    const double rows = static_cast<double>(n);
+    const double by_rows = static_cast<double>(ones) / rows + 1.0;
+    const double by_4 = 17.0 + 2.0 * 16 * 16 / rows;
+    const double by_5 = 14.0 + 2.0 * (12 * 32 + 16) / rows;
+    if (by_rows <= std::min(by_4, by_5)) return Way::rows;
+    return by_4 <= by_5 ? Way::tables_of_4 : Way::tables_of_5;
+}
+
+// All sums of subsets of `Group` rows of b: entry e is the sum of the rows at e's set bits. Rows past `valid` are zero.
+template <class T, int Group>
+void build_table(const T* b, std::int64_t stride, int valid, T* table) {
+    using S = Simd<T>;
+    constexpr int line = line_bytes / sizeof(T);
+    for (int part = 0; part < line; part += S::lanes) {
+        typename S::Vector entry[1 << 4];
+        entry[0] = typename S::Vector{};
+#pragma GCC unroll 4
+        for (int k = 0; k < 4; ++k) {
+            const auto row = k < valid ? S::load(b + k * stride + part) : typename S::Vector{};
+#pragma GCC unroll 8
+            for (int e = 0; e < 1 << k; ++e) entry[(1 << k) + e] = entry[e] + row;
+        }
+#pragma GCC unroll 16
+        for (int e = 0; e < 16; ++e) S::store(table + e * line + part, entry[e]);
+        if constexpr (Group == 5) {
+            const auto row = 4 < valid ? S::load(b + 4 * stride + part) : typename S::Vector{};
+#pragma GCC unroll 16
+            for (int e = 0; e < 16; ++e) S::store(table + (16 + e) * line + part, entry[e] + row);
+        }
+    }
+}
+
+// 64 inputs against one line of columns ("four Russians": Arlazarov, Dinic, Kronrod, Faradzev 1970): Group inputs are
+// one table look-up; the last group of 64 = 12 * 5 + 4 is one of four.
+template <class T, int Group>
+void multiply_line(const std::uint64_t* bits, std::int64_t bit_stride, std::int64_t n, int valid, const T* b,
+                   std::int64_t b_stride, T* acc, std::int64_t acc_stride, T* tables) {
+    using S = Simd<T>;
+    constexpr int line = line_bytes / sizeof(T);
+    constexpr int vectors = line / S::lanes;
+    constexpr int groups = (64 + Group - 1) / Group;
+    constexpr int entries = 1 << Group;
+    for (int g = 0; g < groups; ++g) {
+        const int first = g * Group;
+        T* table = tables + g * entries * line;
+        if (first + Group <= 64) {
+            build_table<T, Group>(b + first * b_stride, b_stride, valid - first, table);
+        } else {
+            build_table<T, 4>(b + first * b_stride, b_stride, valid - first, table);
+        }
+    }
+    for (std::int64_t r = 0; r < n; ++r) {
+        const std::uint64_t word = bits[r * bit_stride];
+        T* out = acc + r * acc_stride;
+        typename S::Vector sum[vectors];
+        for (int v = 0; v < vectors; ++v) sum[v] = S::load(out + v * S::lanes);
+#pragma GCC unroll 16
+        for (int g = 0; g < groups; ++g) {
+            const T* entry = tables + (g * entries + (word >> (g * Group) & (entries - 1))) * line;
+#pragma GCC unroll 4
+            for (int v = 0; v < vectors; ++v) sum[v] += S::load(entry + v * S::lanes);
+        }
+        for (int v = 0; v < vectors; ++v) S::store(out + v * S::lanes, sum[v]);
+    }
+}
+
+// Where few bits are set, adding the rows of b at the set bits is cheaper. The tile of b stays in the first-level cache.
+template <class T, int Vectors>
+void add_rows(const std::uint64_t* bits, std::int64_t bit_stride, std::int64_t n, const T* tile, std::int64_t tile_stride,
+              T* acc, std::int64_t acc_stride) {
+    using S = Simd<T>;
+    for (std::int64_t r = 0; r < n; ++r) {
+        std::uint64_t word = bits[r * bit_stride];
+        if (!word) continue;
+        T* out = acc + r * acc_stride;
+        typename S::Vector sum[Vectors];
+        for (int v = 0; v < Vectors; ++v) sum[v] = S::load(out + v * S::lanes);
+        do {
+            const T* row = tile + __builtin_ctzll(word) * tile_stride;
+            word &= word - 1;
+#pragma GCC unroll 8
+            for (int v = 0; v < Vectors; ++v) sum[v] += S::load(row + v * S::lanes);
+        } while (word);
+        for (int v = 0; v < Vectors; ++v) S::store(out + v * S::lanes, sum[v]);
+    }
+}
+
+template <class T, int Vectors>
+void add_sparse_rows(const SparseRows<T>& a, Matrix<const T> b, Matrix<T> acc) {
+    using S = Simd<T>;
+    for (std::int64_t r = 0; r < acc.rows; ++r) {
+        typename S::Vector sum[Vectors];
+        for (int v = 0; v < Vectors; ++v) sum[v] = S::load(acc.row(r) + v * S::lanes);
+        for (std::int64_t k = a.indptr[r]; k < a.indptr[r + 1]; ++k) {
+            const T* row = b.row(a.indices[k]);
+            if (a.values) {
+                for (int v = 0; v < Vectors; ++v) sum[v] += S::load(row + v * S::lanes) * a.values[k];
+            } else {
+                for (int v = 0; v < Vectors; ++v) sum[v] += S::load(row + v * S::lanes);
+            }
+        }
+        for (int v = 0; v < Vectors; ++v) S::store(acc.row(r) + v * S::lanes, sum[v]);
+    }
+}
+
+// Calls function<Vectors>(first column) over pieces of 8, 4, 2 or 1 vectors, as many as the registers hold.
+template <class T, class Function>
+void over_columns(std::int64_t cols, const Function& function) {
+    constexpr int lanes = Simd<T>::lanes;
+    std::int64_t c = 0;
+    for (; cols - c >= 8 * lanes; c += 8 * lanes) function(std::integral_constant<int, 8>(), c);
+    if (cols - c >= 4 * lanes) function(std::integral_constant<int, 4>(), c), c += 4 * lanes;
+    if (cols - c >= 2 * lanes) function(std::integral_constant<int, 2>(), c), c += 2 * lanes;
+    if (cols - c >= lanes) function(std::integral_constant<int, 1>(), c);
+}
+
+template <class T>
+void multiply(ConstBitMatrix a, Matrix<const T> b, Matrix<T> acc, T* scratch) {
+    constexpr int line = line_bytes / sizeof(T);
+    for (std::int64_t w = 0; w < a.words(); ++w) {
+        const std::uint64_t* bits = a.data + w;
+        std::int64_t ones = 0;
+        for (std::int64_t r = 0; r < a.rows; ++r) ones += __builtin_popcountll(bits[r * a.stride]);
+        const Way way = cheapest(ones, a.rows);
+        const int valid = static_cast<int>(std::min<std::int64_t>(64, a.cols - 64 * w));
+        const T* inputs = b.row(64 * w);
+        if (way == Way::rows) {
+            // A copy without gaps: at b's own stride rows may fall on few cache sets, or straddle lines.
+            const T* tile = inputs;
+            if (b.stride > b.cols) {
+                for (int k = 0; k < valid; ++k) std::memcpy(scratch + k * b.cols, inputs + k * b.stride, b.cols * sizeof(T));
+                tile = scratch;
+            }
+            over_columns<T>(b.cols, [&](auto vectors, std::int64_t c) {
+                add_rows<T, decltype(vectors)::value>(bits, a.stride, a.rows, tile + c, b.cols, acc.data + c, acc.stride);
+            });
+        } else if (way != Way::skip) {
+            const auto run = way == Way::tables_of_4 ? multiply_line<T, 4> : multiply_line<T, 5>;
+            for (std::int64_t c = 0; c < b.cols; c += line) {
+                run(bits, a.stride, a.rows, valid, inputs + c, b.stride, acc.data + c, acc.stride, scratch);
+            }
+        }
+    }
+}
+
+template <class T>
+void multiply_sparse(const SparseRows<T>& a, Matrix<const T> b, Matrix<T> acc) {
+    over_columns<T>(b.cols, [&](auto vectors, std::int64_t c) {
+        constexpr int count = decltype(vectors)::value;
+        add_sparse_rows<T, count>(a, {b.data + c, b.rows, count * Simd<T>::lanes, b.stride},
+                                  {acc.data + c, acc.rows, count * Simd<T>::lanes, acc.stride});
+    });
+}
+
+// In place on `lanes` vectors: log2(lanes) rounds of interleaving row i with row i + lanes / 2.
+template <class T>
+HARMONIUM_INLINE void transpose_square(typename Simd<T>::Vector* rows) {
+    using S = Simd<T>;
+    using Index = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
+    typename Simd<Index>::Vector low, high;
+    for (int i = 0; i < S::lanes; ++i) {
+        low[i] = i % 2 * S::lanes + i / 2;
+        high[i] = low[i] + S::lanes / 2;
+    }
+#pragma GCC unroll 4
+    for (int step = 1; step < S::lanes; step *= 2) {
+        typename S::Vector next[S::lanes];
+#pragma GCC unroll 8
+        for (int i = 0; i < S::lanes / 2; ++i) {
+            next[2 * i] = __builtin_shuffle(rows[i], rows[i + S::lanes / 2], low);
+            next[2 * i + 1] = __builtin_shuffle(rows[i], rows[i + S::lanes / 2], high);
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < S::lanes; ++i) rows[i] = next[i];
+    }
+}
+
+template <class T>
+void transpose(Matrix<const T> from, Matrix<T> to) {
+    using S = Simd<T>;
+    constexpr int lanes = S::lanes;
+    for (std::int64_t j = 0; j < to.rows; j += lanes) {
+        for (std::int64_t i = 0; i < to.cols; i += lanes) {
+            if (i + lanes <= from.rows && j + lanes <= from.cols) {
+                typename S::Vector rows[lanes];
+#pragma GCC unroll 16
+                for (int k = 0; k < lanes; ++k) rows[k] = S::load(from.row(i + k) + j);
+                transpose_square<T>(rows);
+#pragma GCC unroll 16
+                for (int k = 0; k < lanes; ++k) S::store(to.row(j + k) + i, rows[k]);
+                continue;
+            }
+            for (std::int64_t y = j; y < j + lanes; ++y) {
+                for (std::int64_t x = i; x < i + lanes; ++x) {
+                    to.row(y)[x] = x < from.rows && y < from.cols ? from.row(x)[y] : T(0);
+                }
+            }
+        }
+    }
+}
+
+}  // namespace
+
+namespace HARMONIUM_LEVEL {
+template <class T>
+BinaryGemmKernels<T> binary_gemm_kernels() {
+    return {multiply<T>, multiply_sparse<T>, transpose<T>};
+}
+template BinaryGemmKernels<float> binary_gemm_kernels<float>();
+template BinaryGemmKernels<double> binary_gemm_kernels<double>();
+}  // namespace HARMONIUM_LEVEL
+}  // namespace harmonium

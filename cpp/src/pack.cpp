@@ -1,0 +1,141 @@
+#include "harmonium/pack.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "harmonium/error.hpp"
+
+namespace harmonium {
+
+namespace {
+
+// In place: 64 x 64 bits, a[i] bit j <-> a[j] bit i, by swapping ever smaller off-diagonal blocks.
+void transpose_64(std::uint64_t* a) {
+    std::uint64_t mask = 0x00000000FFFFFFFFull;
+    for (int half = 32; half != 0; half >>= 1, mask ^= mask << half) {
+        for (int i = 0; i < 64; i = (i + half + 1) & ~half) {
+            const std::uint64_t swap = ((a[i] >> half) ^ a[i + half]) & mask;
+            a[i] ^= swap << half;
+            a[i + half] ^= swap;
+        }
+    }
+}
+
+}  // namespace
+
+template <class T>
+Content check_states(const char* who, const T* x, std::int64_t rows, std::int64_t cols, std::int64_t row_stride,
+                     std::int64_t col_stride, bool check_range, std::int64_t first_row) {
+    bool binary = true;
+    for (std::int64_t i = 0; i < rows; ++i) {
+        const T* row = x + i * row_stride;
+        bool inside = true, whole = true;
+        for (std::int64_t j = 0; j < cols; ++j) {
+            const T value = row[j * col_stride];
+            inside &= value >= T(0) && value <= T(1);  // false for NaN
+            whole &= value == T(0) || value == T(1);
+        }
+        binary &= whole;
+        if (inside) continue;
+        for (std::int64_t j = 0; j < cols; ++j) {
+            const auto value = static_cast<double>(row[j * col_stride]);
+            require(!std::isnan(value), who, ": X contains NaN, in row ", first_row + i, ", column ", j);
+            require(!std::isinf(value), who, ": X contains an infinite value (inf), in row ", first_row + i, ", column ", j);
+            require(!check_range || (value >= 0 && value <= 1), who, ": X holds ", value, " in row ", first_row + i,
+                    ", column ", j, "; states are probabilities, between 0 and 1");
+        }
+    }
+    return binary ? Content::binary : Content::unit_interval;
+}
+
+template <class T>
+void pack_bits(const T* x, std::int64_t row_stride, std::int64_t col_stride, BitMatrix out) {
+    for (std::int64_t i = 0; i < out.rows; ++i) {
+        const T* row = x + i * row_stride;
+        for (std::int64_t w = 0; w < out.words(); ++w) {
+            const std::int64_t count = std::min<std::int64_t>(64, out.cols - 64 * w);
+            std::uint64_t word = 0;
+            for (std::int64_t j = 0; j < count; ++j) {
+                word |= static_cast<std::uint64_t>(row[(64 * w + j) * col_stride] != T(0)) << j;
+            }
+            out.row(i)[w] = word;
+        }
+    }
+}
+
+template <class T>
+void pack_bits(const SparseRows<T>& x, BitMatrix out) {
+    for (std::int64_t i = 0; i < out.rows; ++i) {
+        std::uint64_t* words = out.row(i);
+        std::fill(words, words + out.words(), 0);
+        for (std::int64_t k = x.indptr[i]; k < x.indptr[i + 1]; ++k) {
+            if (x.values && x.values[k] == T(0)) continue;
+            words[x.indices[k] / 64] |= std::uint64_t(1) << (x.indices[k] % 64);
+        }
+    }
+}
+
+template <class T>
+void unpack_bits(ConstBitMatrix bits, Matrix<T> out) {
+    for (std::int64_t i = 0; i < bits.rows; ++i) {
+        for (std::int64_t j = 0; j < bits.cols; ++j) out.row(i)[j] = static_cast<T>(bits.bit(i, j));
+    }
+}
+
+void transpose_bits(Context& context, ConstBitMatrix bits, BitMatrix out) {
+    require(out.rows == bits.cols && out.cols == bits.rows, "transpose_bits: from ", bits.rows, " x ", bits.cols, " to ",
+            out.rows, " x ", out.cols);
+    context.parallel_for(bits.words(), [&](std::int64_t w, int) {
+        std::uint64_t block[64];
+        const std::int64_t columns = std::min<std::int64_t>(64, bits.cols - 64 * w);
+        for (std::int64_t first = 0; first < bits.rows; first += 64) {
+            const std::int64_t rows = std::min<std::int64_t>(64, bits.rows - first);
+            for (std::int64_t i = 0; i < rows; ++i) block[i] = bits.row(first + i)[w];
+            std::fill(block + rows, block + 64, 0);
+            transpose_64(block);
+            for (std::int64_t j = 0; j < columns; ++j) out.row(64 * w + j)[first / 64] = block[j];
+        }
+    });
+}
+
+template <class T>
+void to_panels(Matrix<const T> from, Panels<T> to) {
+    for (std::int64_t p = 0; p < to.count(); ++p) {
+        const Matrix<T> panel = to.panel(p);
+        const std::int64_t cols = std::min(panel.cols, from.cols - 64 * p);
+        for (std::int64_t i = 0; i < from.rows; ++i) {
+            T* end = std::copy(from.row(i) + 64 * p, from.row(i) + 64 * p + cols, panel.row(i));
+            std::fill(end, panel.row(i) + panel.cols, T(0));
+        }
+    }
+}
+
+template <class T>
+void from_panels(Panels<const T> from, Matrix<T> to) {
+    for (std::int64_t p = 0; p < from.count(); ++p) {
+        const Matrix<const T> panel = from.panel(p);
+        const std::int64_t cols = std::min(panel.cols, to.cols - 64 * p);
+        for (std::int64_t i = 0; i < to.rows; ++i) std::copy(panel.row(i), panel.row(i) + cols, to.row(i) + 64 * p);
+    }
+}
+
+#define HARMONIUM_INSTANTIATE_INPUT(T)                                                                               \
+    template Content check_states(const char*, const T*, std::int64_t, std::int64_t, std::int64_t, std::int64_t, bool,   \
+                                  std::int64_t);                                                                     \
+    template void pack_bits(const T*, std::int64_t, std::int64_t, BitMatrix);
+HARMONIUM_INSTANTIATE_INPUT(bool)
+HARMONIUM_INSTANTIATE_INPUT(std::uint8_t)
+HARMONIUM_INSTANTIATE_INPUT(float)
+HARMONIUM_INSTANTIATE_INPUT(double)
+#undef HARMONIUM_INSTANTIATE_INPUT
+
+#define HARMONIUM_INSTANTIATE(T)                                 \
+    template void pack_bits(const SparseRows<T>&, BitMatrix);    \
+    template void unpack_bits(ConstBitMatrix, Matrix<T>);        \
+    template void to_panels(Matrix<const T>, Panels<T>);         \
+    template void from_panels(Panels<const T>, Matrix<T>);
+HARMONIUM_INSTANTIATE(float)
+HARMONIUM_INSTANTIATE(double)
+#undef HARMONIUM_INSTANTIATE
+
+}  // namespace harmonium

@@ -1,0 +1,295 @@
+#include "harmonium/rbm_likelihood.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "harmonium/bernoulli.hpp"
+#include "harmonium/binary_gemm.hpp"
+#include "harmonium/error.hpp"
+#include "harmonium/math.hpp"
+#include "harmonium/pack.hpp"
+#include "likelihood_kernels.hpp"
+
+namespace harmonium {
+
+namespace {
+
+constexpr double padding_activation = -1e4;  // a padded unit is never on: its softplus and its sigmoid are 0
+constexpr double largest_ratio = 15;         // above this |W|, exp(-|W|) - 1 loses more than 9 digits of 1 + p r
+constexpr double largest_odds = 600;
+
+std::int64_t padded(std::int64_t n) { return (n + 15) / 16 * 16; }
+
+// b.x per row, in double.
+template <class T>
+double bias_term(const States<T>& x, std::int64_t row, const T* bias) {
+    double sum = 0;
+    if (x.is_bits()) {
+        for (std::int64_t w = 0; w < x.bits.words(); ++w) {
+            for (std::uint64_t word = x.bits.row(row)[w]; word; word &= word - 1) {
+                sum += static_cast<double>(bias[64 * w + __builtin_ctzll(word)]);
+            }
+        }
+    } else if (x.is_sparse()) {
+        for (std::int64_t k = x.sparse.indptr[row]; k < x.sparse.indptr[row + 1]; ++k) {
+            const double value = x.sparse.values ? static_cast<double>(x.sparse.values[k]) : 1.0;
+            sum += value * static_cast<double>(bias[x.sparse.indices[k]]);
+        }
+    } else {
+        for (std::int64_t i = 0; i < x.dense.cols; ++i) {
+            sum += static_cast<double>(x.dense.row(row)[i]) * static_cast<double>(bias[i]);
+        }
+    }
+    return sum;
+}
+
+template <class T>
+struct Weights {
+    std::vector<T> memory;
+    Panels<const T> panels;
+
+    explicit Weights(const Rbm<T>& model) : memory(Panels<T>::size(model.visible(), model.hidden())) {
+        to_panels<T>(model.weights, {memory.data(), model.visible(), model.hidden()});
+        panels = Panels<const T>(memory.data(), model.visible(), model.hidden());
+    }
+};
+
+template <class T>
+double largest_weight(const Rbm<T>& model) {
+    double largest = 0;
+    for (std::int64_t i = 0; i < model.visible(); ++i) {
+        for (std::int64_t j = 0; j < model.hidden(); ++j) {
+            largest = std::max(largest, std::abs(static_cast<double>(model.weights.row(i)[j])));
+        }
+    }
+    return largest;
+}
+
+}  // namespace
+
+template <class T>
+void rbm_free_energy(Context& context, const Rbm<T>& model, const States<T>& v, double* out) {
+    constexpr std::int64_t step = 4096;
+    require(v.cols() == model.visible(), "RBM: X has ", v.cols(), " columns, the model has ", model.visible());
+    const Weights<T> weights(model);
+    const std::int64_t panels = weights.panels.count();
+    std::vector<double> sums(panels * std::min(step, v.rows()));
+    for (std::int64_t first = 0; first < v.rows(); first += step) {
+        context.poll();
+        const std::int64_t count = std::min(step, v.rows() - first);
+        const States<T> part = v.rows_from(first, count);
+        LayerOutput<T> layer;
+        layer.softplus = {sums.data(), panels, count};
+        bernoulli_layer<T>(context, part, weights.panels, false, model.hidden_bias, T(1), layer);
+        for (std::int64_t i = 0; i < count; ++i) {
+            out[first + i] = -bias_term(part, i, model.visible_bias);
+            for (std::int64_t p = 0; p < panels; ++p) out[first + i] -= layer.softplus.row(p)[i];
+        }
+    }
+}
+
+template <class T>
+void rbm_pseudo_log_likelihood(Context& context, const Rbm<T>& model, const States<T>& v, double* out) {
+    constexpr std::int64_t step = 256;
+    const std::int64_t visible = model.visible(), hidden = model.hidden(), length = padded(hidden);
+    require(v.cols() == visible, "RBM: X has ", v.cols(), " columns, the model has ", visible);
+    const Weights<T> weights(model);
+    const auto& kernels = likelihood_kernels<double>();
+    const double largest = largest_weight(model);
+    const bool by_ratios = !v.dense && !(v.is_sparse() && v.sparse.values) && largest <= largest_ratio;
+
+    std::vector<double> w(visible * length), on_flip, off_flip, bias(model.visible_bias, model.visible_bias + visible);
+    for (std::int64_t i = 0; i < visible; ++i) {
+        std::copy(model.weights.row(i), model.weights.row(i) + hidden, w.data() + i * length);
+    }
+    if (by_ratios) {
+        on_flip.resize(w.size());
+        off_flip.resize(w.size());
+        context.parallel_for(visible, [&](std::int64_t i, int) {
+            kernels.exp_minus(w.data() + i * length, length, 1, 1, on_flip.data() + i * length);
+            kernels.exp_minus(w.data() + i * length, length, -1, 1, off_flip.data() + i * length);
+        });
+    }
+    const FlipRatios ratios{on_flip.data(), off_flip.data(), length, largest};
+
+    const std::int64_t rows = std::min(step, v.rows());
+    std::vector<T> activations(Panels<T>::size(rows, hidden));
+    std::vector<std::uint64_t> words(v.is_sparse() && by_ratios ? rows * BitMatrix::words_for(visible) : 0);
+    for (std::int64_t first = 0; first < v.rows(); first += step) {
+        context.poll();
+        const std::int64_t count = std::min(step, v.rows() - first);
+        States<T> part = v.rows_from(first, count);
+        const Panels<T> activation(activations.data(), count, hidden);
+        binary_gemm<T>(context, part, weights.panels, false, false, activation);
+        if (!words.empty()) {
+            const BitMatrix bits(words.data(), count, visible);
+            pack_bits(part.sparse, bits);
+            part = bits;
+        }
+        context.reserve_scratch(static_cast<std::size_t>(2 * length + visible) * sizeof(double));
+        context.parallel_for(count, [&](std::int64_t i, int worker) {
+            double* a = context.template scratch<double>(worker);
+            double* p = a + length;
+            double* x = p + length;
+            std::fill(a, a + length, padding_activation);
+            for (std::int64_t j = 0; j < hidden; ++j) {
+                a[j] = static_cast<double>(activation.at(i, j)) + static_cast<double>(model.hidden_bias[j]);
+            }
+            if (by_ratios) {
+                out[first + i] = kernels.pseudo(part.bits.row(i), visible, bias.data(), a, p, ratios);
+                return;
+            }
+            for (std::int64_t k = 0; k < visible; ++k) {
+                x[k] = part.is_bits() ? static_cast<double>(part.bits.bit(i, k)) : part.dense ? static_cast<double>(part.dense.row(i)[k]) : 0.0;
+            }
+            if (part.is_sparse()) {
+                for (std::int64_t k = part.sparse.indptr[i]; k < part.sparse.indptr[i + 1]; ++k) {
+                    x[part.sparse.indices[k]] = part.sparse.values ? static_cast<double>(part.sparse.values[k]) : 1.0;
+                }
+            }
+            out[first + i] = kernels.pseudo_any(x, visible, bias.data(), a, w.data(), length);
+        });
+    }
+}
+
+template <class T>
+double rbm_log_partition(Context& context, const Rbm<T>& model) {
+    constexpr std::int64_t inner = 10;  // units of a task: 2^10 multiplications in a row keep 12 digits
+    const bool by_hidden = model.hidden() <= model.visible();
+    const std::int64_t units = by_hidden ? model.hidden() : model.visible();
+    const std::int64_t others = by_hidden ? model.visible() : model.hidden(), length = padded(others);
+    require(units <= max_enumerated_units, "log_partition: the smaller layer has ", units, " units, ",
+            max_enumerated_units, " can be enumerated; use method=\"ais\"");
+    const T* unit_bias = by_hidden ? model.hidden_bias : model.visible_bias;
+    const T* other_bias = by_hidden ? model.visible_bias : model.hidden_bias;
+
+    std::vector<double> bias(unit_bias, unit_bias + units), start(length, padding_activation);
+    std::vector<double> rows(units * length, 0.0), up(units * length), down(units * length);
+    std::copy(other_bias, other_bias + others, start.begin());
+    for (std::int64_t k = 0; k < units; ++k) {
+        for (std::int64_t j = 0; j < others; ++j) {
+            rows[k * length + j] = static_cast<double>(by_hidden ? model.weights.row(j)[k] : model.weights.row(k)[j]);
+        }
+    }
+    // The largest |activation| any state can reach decides whether its exp, and products of such, fit a double.
+    double reach = 0;
+    for (std::int64_t j = 0; j < others; ++j) {
+        double high = start[j], low = start[j];
+        for (std::int64_t k = 0; k < units; ++k) {
+            high += std::max(rows[k * length + j], 0.0);
+            low += std::min(rows[k * length + j], 0.0);
+        }
+        reach = std::max({reach, high, -low});
+    }
+    const auto& kernels = likelihood_kernels<double>();
+    const bool by_odds = reach < largest_odds;
+    const int every = static_cast<int>(std::max(1.0, std::min(1e6, 700.0 / (reach + 0.7))));
+    kernels.exp_minus(rows.data(), units * length, 1, 0, up.data());
+    kernels.exp_minus(rows.data(), units * length, -1, 0, down.data());
+
+    const int low = static_cast<int>(std::min(inner, units));
+    const std::int64_t tasks = std::int64_t(1) << (units - low);
+    std::vector<LogSum> parts(tasks);
+    context.reserve_scratch(static_cast<std::size_t>(length) * sizeof(double));
+    constexpr std::int64_t between_polls = 256;
+    for (std::int64_t from = 0; from < tasks; from += between_polls) {
+        context.poll();
+        context.parallel_for(std::min(between_polls, tasks - from), [&](std::int64_t task, int worker) {
+            double* a = context.scratch<double>(worker);
+            std::copy(start.begin(), start.end(), a);
+            double bias_sum = 0;
+            for (std::uint64_t on = static_cast<std::uint64_t>(from + task); on; on &= on - 1) {
+                const int k = low + __builtin_ctzll(on);
+                bias_sum += bias[k];
+                for (std::int64_t j = 0; j < others; ++j) a[j] += rows[k * length + j];
+            }
+            if (by_odds) {
+                kernels.exp_minus(a, length, 1, 0, a);
+                parts[from + task] = kernels.gray(low, bias.data(), up.data(), down.data(), bias_sum, a, length, every);
+            } else {
+                parts[from + task] = kernels.gray_any(low, bias.data(), rows.data(), bias_sum, a, length);
+            }
+        });
+    }
+    double largest = parts[0].largest, sum = 0;
+    for (const LogSum& part : parts) largest = std::max(largest, part.largest);
+    for (const LogSum& part : parts) sum += part.sum * exp(part.largest - largest);
+    return largest + log(sum);
+}
+
+double rbm_base_log_partition(const double* base, std::int64_t visible, std::int64_t hidden) {
+    double sum = static_cast<double>(hidden) * 0.6931471805599453;
+    for (std::int64_t i = 0; i < visible; ++i) sum += softplus(base[i]);
+    return sum;
+}
+
+template <class T>
+void rbm_anneal(Context& context, const Rbm<T>& model, const double* base, const double* betas, std::int64_t n_betas,
+                ConstBitMatrix start, std::uint64_t seed, std::int64_t n_runs, double* log_weights) {
+    const std::int64_t visible = model.visible(), hidden = model.hidden();
+    require(n_runs >= 1, "log_partition: n_runs=", n_runs, ", at least 1 is needed");
+    require(n_betas >= 2, "log_partition: ", n_betas, " temperatures, at least 2 are needed");
+    for (std::int64_t k = 0; k < n_betas; ++k) {
+        require(betas[k] >= 0 && betas[k] <= 1, "log_partition: beta ", betas[k], " is not in [0, 1]");
+    }
+    require(start || betas[0] == 0, "log_partition: runs from the base model start at beta 0, not ", betas[0]);
+    require(!start || (start.rows == n_runs && start.cols == visible), "log_partition: start is ", start.rows, " x ",
+            start.cols, ", not ", n_runs, " x ", visible);
+    const Weights<T> weights(model);
+    const std::int64_t panels = weights.panels.count();
+    std::vector<std::uint64_t> v_words(n_runs * BitMatrix::words_for(visible)), h_words(n_runs * BitMatrix::words_for(hidden));
+    const BitMatrix v(v_words.data(), n_runs, visible), h(h_words.data(), n_runs, hidden);
+    std::vector<T> visible_bias(visible), hidden_bias(hidden), hidden_before(hidden), base_t(base, base + visible);
+    std::vector<double> now(panels * n_runs), before(panels * n_runs);
+    const auto set_biases = [&](double beta, std::vector<T>& c) {
+        for (std::int64_t i = 0; i < visible; ++i) {
+            visible_bias[i] = static_cast<T>((1 - beta) * base[i] + beta * static_cast<double>(model.visible_bias[i]));
+        }
+        for (std::int64_t j = 0; j < hidden; ++j) c[j] = static_cast<T>(beta * static_cast<double>(model.hidden_bias[j]));
+    };
+    if (start) {
+        for (std::int64_t i = 0; i < n_runs; ++i) std::copy(start.row(i), start.row(i) + v.words(), v.row(i));
+    } else {
+        std::vector<T> zeros(n_runs * visible);
+        bernoulli<T>(context, Matrix<const T>(zeros.data(), n_runs, visible), base_t.data(), T(1),
+                     {seed, Stream::start, 0}, 0, {}, v);
+    }
+    std::fill(log_weights, log_weights + n_runs, 0.0);
+    for (std::int64_t k = 1; k < n_betas; ++k) {
+        context.poll();
+        set_biases(betas[k - 1], hidden_before);
+        set_biases(betas[k], hidden_bias);
+        const double difference = betas[k] - betas[k - 1];
+        for (std::int64_t i = 0; i < n_runs; ++i) {
+            log_weights[i] += difference * (bias_term<T>(v, i, model.visible_bias) - bias_term<double>(v, i, base));
+        }
+        LayerOutput<T> out;
+        out.bits = h;
+        out.draw = {seed, Stream::hidden, static_cast<std::uint64_t>(k)};
+        out.softplus = {now.data(), panels, n_runs};
+        out.other_softplus = {before.data(), panels, n_runs};
+        out.other_bias = hidden_before.data();
+        out.other_scale = static_cast<T>(betas[k - 1]);
+        bernoulli_layer<T>(context, v, weights.panels, false, hidden_bias.data(), static_cast<T>(betas[k]), out);
+        for (std::int64_t i = 0; i < n_runs; ++i) {
+            for (std::int64_t p = 0; p < panels; ++p) log_weights[i] += now[p * n_runs + i] - before[p * n_runs + i];
+        }
+        LayerOutput<T> back;
+        back.bits = v;
+        back.draw = {seed, Stream::visible, static_cast<std::uint64_t>(k)};
+        bernoulli_layer<T>(context, h, weights.panels, true, visible_bias.data(), static_cast<T>(betas[k]), back);
+    }
+}
+
+#define HARMONIUM_INSTANTIATE(T)                                                                                      \
+    template void rbm_free_energy(Context&, const Rbm<T>&, const States<T>&, double*);                                \
+    template void rbm_pseudo_log_likelihood(Context&, const Rbm<T>&, const States<T>&, double*);                      \
+    template double rbm_log_partition(Context&, const Rbm<T>&);                                                       \
+    template void rbm_anneal(Context&, const Rbm<T>&, const double*, const double*, std::int64_t, ConstBitMatrix,     \
+                             std::uint64_t, std::int64_t, double*);
+HARMONIUM_INSTANTIATE(float)
+HARMONIUM_INSTANTIATE(double)
+#undef HARMONIUM_INSTANTIATE
+
+}  // namespace harmonium

@@ -1,0 +1,125 @@
+// What training keeps beside its loop: the batch at hand, and a copy of the state to work on.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "harmonium/pack.hpp"
+#include "harmonium/rbm.hpp"
+
+namespace harmonium {
+
+// One batch, gathered from wherever its rows stand in the data.
+template <class T>
+class Batch {
+public:
+    Batch(const States<T>& x, std::int64_t capacity) : x_(x) {
+        if (!x.is_bits() && !binary_sparse()) dense_.resize(capacity * x.cols());
+        if (binary_sparse()) indptr_.resize(capacity + 1);
+    }
+
+    // Rows order[0..n), or first, first + 1, ... without order. Bits go to `bits` (n x D), the batch is states().
+    void gather(const std::int64_t* order, std::int64_t first, std::int64_t n, BitMatrix bits) {
+        const auto source = [&](std::int64_t i) { return order ? order[first + i] : first + i; };
+        if (x_.is_bits()) {
+            for (std::int64_t i = 0; i < n; ++i) {
+                const std::uint64_t* from = x_.bits.row(source(i));
+                std::copy(from, from + bits.words(), bits.row(i));
+            }
+            states_ = bits;
+        } else if (binary_sparse()) {
+            indices_.clear();
+            indptr_[0] = 0;
+            for (std::int64_t i = 0; i < n; ++i) {
+                const std::int64_t r = source(i);
+                indices_.insert(indices_.end(), x_.sparse.indices + x_.sparse.indptr[r],
+                                x_.sparse.indices + x_.sparse.indptr[r + 1]);
+                indptr_[i + 1] = static_cast<std::int64_t>(indices_.size());
+            }
+            const SparseRows<T> rows{indptr_.data(), indices_.data(), nullptr, n, x_.cols()};
+            pack_bits(rows, bits);
+            states_ = rows;
+        } else {
+            const std::int64_t cols = x_.cols();
+            for (std::int64_t i = 0; i < n; ++i) {
+                T* to = dense_.data() + i * cols;
+                const std::int64_t r = source(i);
+                if (x_.dense) {
+                    std::copy(x_.dense.row(r), x_.dense.row(r) + cols, to);
+                } else {
+                    std::fill(to, to + cols, T(0));
+                    for (std::int64_t k = x_.sparse.indptr[r]; k < x_.sparse.indptr[r + 1]; ++k) {
+                        to[x_.sparse.indices[k]] = x_.sparse.values[k];
+                    }
+                }
+            }
+            states_ = Matrix<const T>(dense_.data(), n, cols);
+        }
+    }
+
+    const States<T>& states() const { return states_; }
+    bool is_bits() const { return !states_.dense; }
+
+private:
+    bool binary_sparse() const { return x_.is_sparse() && !x_.sparse.values; }
+
+    States<T> x_, states_;
+    std::vector<T> dense_;
+    std::vector<std::int64_t> indptr_;
+    std::vector<std::int32_t> indices_;
+};
+
+// A copy of the state that training works on, its matrices in panels; commit() hands it back whole.
+template <class T>
+struct Working {
+    std::int64_t visible, hidden;
+    std::vector<T> memory;
+    Panels<T> weights, weight_velocity;
+    T *visible_bias, *hidden_bias, *visible_offset, *hidden_offset, *visible_velocity, *hidden_velocity;
+    std::vector<std::uint64_t> chain_words;
+    BitMatrix chains;
+    std::uint64_t steps, epochs;
+
+    explicit Working(const RbmState<T>& s)
+        : visible(s.model.visible()), hidden(s.model.hidden()), chain_words(s.chains.rows * s.chains.words()),
+          chains(chain_words.data(), s.chains.rows, s.chains.cols), steps(s.steps), epochs(s.epochs) {
+        const std::int64_t size = Panels<T>::size(visible, hidden);
+        memory.resize(2 * size + 3 * (visible + hidden));
+        weights = {memory.data(), visible, hidden};
+        weight_velocity = {memory.data() + size, visible, hidden};
+        T* next = memory.data() + 2 * size;
+        for (T** vector : {&visible_bias, &visible_offset, &visible_velocity}) *vector = next, next += visible;
+        for (T** vector : {&hidden_bias, &hidden_offset, &hidden_velocity}) *vector = next, next += hidden;
+        each_vector(s, [](const T* theirs, T* ours, std::int64_t n) { std::copy(theirs, theirs + n, ours); });
+        to_panels<T>(s.model.weights, weights);
+        if (s.weight_velocity) to_panels<T>(s.weight_velocity, weight_velocity);
+        for (std::int64_t i = 0; i < chains.rows; ++i) {
+            std::copy(s.chains.row(i), s.chains.row(i) + chains.words(), chains.row(i));
+        }
+    }
+
+    void commit(RbmState<T>& s) const {
+        each_vector(s, [](T* theirs, const T* ours, std::int64_t n) { std::copy(ours, ours + n, theirs); });
+        from_panels<T>(weights, s.model.weights);
+        if (s.weight_velocity) from_panels<T>(weight_velocity, s.weight_velocity);
+        for (std::int64_t i = 0; i < chains.rows; ++i) {
+            std::copy(chains.row(i), chains.row(i) + chains.words(), s.chains.row(i));
+        }
+        s.steps = steps;
+        s.epochs = epochs;
+    }
+
+private:
+    template <class Function>
+    void each_vector(const RbmState<T>& s, const Function& function) const {
+        function(s.model.visible_bias, visible_bias, visible);
+        function(s.model.hidden_bias, hidden_bias, hidden);
+        function(s.visible_offset, visible_offset, visible);
+        function(s.hidden_offset, hidden_offset, hidden);
+        if (!s.weight_velocity) return;
+        function(s.visible_velocity, visible_velocity, visible);
+        function(s.hidden_velocity, hidden_velocity, hidden);
+    }
+};
+
+}  // namespace harmonium

@@ -1,0 +1,95 @@
+// Vectors of the level a kernel is compiled for, by the compiler's own vector types. Two operations have no spelling
+// there and take an intrinsic; in plain loops g++ 12 made the draws of bernoulli three times slower.
+// Included by *_cpu.cpp only; the anonymous namespace keeps one level from linking to the code of another.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#if defined(__AVX512F__)
+#define HARMONIUM_VECTOR_BYTES 64
+#elif defined(__AVX2__)
+#define HARMONIUM_VECTOR_BYTES 32
+#else
+#define HARMONIUM_VECTOR_BYTES 16
+#endif
+
+#define HARMONIUM_INLINE inline __attribute__((always_inline))
+
+namespace {
+
+template <class T>
+struct Simd {
+    static constexpr int lanes = HARMONIUM_VECTOR_BYTES / sizeof(T);
+    typedef T Vector __attribute__((vector_size(HARMONIUM_VECTOR_BYTES)));
+    typedef T Unaligned __attribute__((vector_size(HARMONIUM_VECTOR_BYTES), aligned(sizeof(T)), may_alias));
+
+    static HARMONIUM_INLINE Vector load(const T* p) { return *reinterpret_cast<const Unaligned*>(p); }
+    static HARMONIUM_INLINE void store(T* p, Vector v) { *reinterpret_cast<Unaligned*>(p) = v; }
+};
+
+using Words = Simd<std::uint64_t>::Vector;
+
+// The full products of the low halves.
+HARMONIUM_INLINE Words multiply_low(Words a, std::uint32_t b) {
+    const Words factor = Words{} + b;
+#if defined(__AVX512F__)
+    return reinterpret_cast<Words>(_mm512_maskz_mul_epu32(0xFF, reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(factor)));
+#elif defined(__AVX2__)
+    return reinterpret_cast<Words>(_mm256_mul_epu32(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(factor)));
+#elif defined(__x86_64__)
+    return reinterpret_cast<Words>(_mm_mul_epu32(reinterpret_cast<__m128i>(a), reinterpret_cast<__m128i>(factor)));
+#else
+    return (a & 0xFFFFFFFFu) * factor;
+#endif
+}
+
+// unit_interval of philox.hpp, lane by lane, for the words in the low halves of lo, then of hi.
+HARMONIUM_INLINE Simd<float>::Vector unit_intervals(Words lo, Words hi) {
+    typedef std::int32_t Half __attribute__((vector_size(HARMONIUM_VECTOR_BYTES / 2)));
+    const Half a = __builtin_convertvector(lo << 32 >> 40, Half), b = __builtin_convertvector(hi << 32 >> 40, Half);
+    Simd<std::int32_t>::Vector both;
+    std::memcpy(&both, &a, sizeof a);
+    std::memcpy(reinterpret_cast<char*>(&both) + sizeof a, &b, sizeof b);
+    return __builtin_convertvector(both, Simd<float>::Vector) * 0x1p-24f;
+}
+HARMONIUM_INLINE Simd<double>::Vector unit_intervals(Words words) {
+    // The word becomes the last 32 bits of 2^52 + word.
+    const Words shifted = (words & 0xFFFFFFFFu) | 0x4330000000000000u;
+    return (reinterpret_cast<Simd<double>::Vector>(shifted) - 0x1p52) * 0x1p-32;
+}
+
+// Bit j is a[j] < b[j].
+HARMONIUM_INLINE std::uint64_t less(Simd<float>::Vector a, Simd<float>::Vector b) {
+#if defined(__AVX512F__)
+    return _mm512_cmp_ps_mask(reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b), _CMP_LT_OQ);
+#elif defined(__AVX2__)
+    return static_cast<unsigned>(_mm256_movemask_ps(
+        _mm256_cmp_ps(reinterpret_cast<__m256>(a), reinterpret_cast<__m256>(b), _CMP_LT_OQ)));
+#elif defined(__x86_64__)
+    return static_cast<unsigned>(_mm_movemask_ps(_mm_cmplt_ps(reinterpret_cast<__m128>(a), reinterpret_cast<__m128>(b))));
+#else
+    std::uint64_t bits = 0;
+    for (int j = 0; j < Simd<float>::lanes; ++j) bits |= static_cast<std::uint64_t>(a[j] < b[j]) << j;
+    return bits;
+#endif
+}
+HARMONIUM_INLINE std::uint64_t less(Simd<double>::Vector a, Simd<double>::Vector b) {
+#if defined(__AVX512F__)
+    return _mm512_cmp_pd_mask(reinterpret_cast<__m512d>(a), reinterpret_cast<__m512d>(b), _CMP_LT_OQ);
+#elif defined(__AVX2__)
+    return static_cast<unsigned>(_mm256_movemask_pd(
+        _mm256_cmp_pd(reinterpret_cast<__m256d>(a), reinterpret_cast<__m256d>(b), _CMP_LT_OQ)));
+#elif defined(__x86_64__)
+    return static_cast<unsigned>(_mm_movemask_pd(_mm_cmplt_pd(reinterpret_cast<__m128d>(a), reinterpret_cast<__m128d>(b))));
+#else
+    std::uint64_t bits = 0;
+    for (int j = 0; j < Simd<double>::lanes; ++j) bits |= static_cast<std::uint64_t>(a[j] < b[j]) << j;
+    return bits;
+#endif
+}
+
+}  // namespace

@@ -1,0 +1,40 @@
+"""harmonium: classical latent-variable models, fast and exact."""
+
+from ._blas import load_core
+
+load_core()
+
+from . import _core, ops  # noqa: E402
+from ._core import DivergenceError  # noqa: E402
+from ._log_partition import LogPartition  # noqa: E402
+from ._threads import register_with_threadpoolctl  # noqa: E402
+from .rbm import RBM, BernoulliRBM  # noqa: E402
+from .versions import show_versions  # noqa: E402
+
+__version__ = _core.__version__
+
+from .persistence import load, save  # noqa: E402
+
+register_with_threadpoolctl()
+
+__all__ = [
+    "RBM",
+    "BernoulliRBM",
+    "DivergenceError",
+    "LogPartition",
+    "__version__",
+    "load",
+    "ops",
+    "plot",
+    "save",
+    "show_versions",
+]
+
+
+def __getattr__(name: str) -> object:
+    # matplotlib is optional and slow to import: harmonium.plot is loaded at its first use.
+    if name == "plot":
+        import importlib
+
+        return importlib.import_module("harmonium.plot")
+    raise AttributeError(f"module 'harmonium' has no attribute {name!r}")

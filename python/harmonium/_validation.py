@@ -1,0 +1,118 @@
+"""Checks of what users pass, once, at the entry; and the way from their arrays to the states the core reads."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.utils.validation import validate_data
+
+from . import _core
+
+# Rows that are converted at a time where the core cannot read the input as it stands: the copy stays small.
+_ROWS_AT_A_TIME = 4096
+_READ_AS_THEY_STAND = (np.dtype(bool), np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))
+
+
+def float_dtype(X: Any) -> np.dtype:
+    """float64 for float64, float32 for everything else: the floating type in which a model of X works."""
+    return np.dtype(np.float64 if X.dtype.kind == "f" and X.dtype.itemsize >= 8 else np.float32)
+
+
+def check_number(
+    who: str, name: str, value: Any, kind: type, *, low: float, high: float = np.inf, open_low: bool = False
+) -> None:
+    """Refuse a parameter that is no number of this kind, or not in [low, high) ((low, high) if open_low)."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, kind):
+        wanted = "an integer" if kind is Integral else "a number"
+        raise TypeError(f"{who}: {name}={value!r} is of type {type(value).__name__}, {wanted} is needed")
+    inside = value > low if open_low else value >= low
+    if not (inside and value < high):
+        bounds = f"greater than {low}" if open_low else f"at least {low}"
+        upper = "finite" if high == np.inf else f"less than {high}"
+        raise ValueError(f"{who}: {name}={value!r}, it must be {bounds} and {upper}")
+
+
+def check_choice(who: str, name: str, value: Any, choices: tuple[str, ...]) -> None:
+    """Refuse a parameter that is not one of these words."""
+    if value not in choices:
+        raise ValueError(f"{who}: {name}={value!r} is not one of {', '.join(map(repr, choices))}")
+
+
+def check_X(estimator: Any, X: Any, *, reset: bool) -> Any:
+    """scikit-learn's checks of shape, type and feature names, without its copies: the dtype stays as it is."""
+    return validate_data(
+        estimator, X, reset=reset, accept_sparse="csr", dtype="numeric", order=None, ensure_all_finite=False
+    )
+
+
+def states(who: str, X: Any, dtype: np.dtype, *, check_range: bool = True) -> _core.States:
+    """The states in X: bits where all are 0 or 1, sparse rows of a CSR matrix, else a dense array of dtype.
+
+    Raises ValueError with row and column for NaN, infinity and, with check_range, values outside [0, 1].
+    """
+    return _sparse(who, X, dtype, check_range) if sp.issparse(X) else _dense(who, X, dtype, check_range)
+
+
+def bit_words(who: str, X: np.ndarray) -> np.ndarray:
+    """X, all of it 0 or 1, as words of 64 bits."""
+    words = np.empty((X.shape[0], -(-X.shape[1] // 64)), dtype=np.uint64)
+    if not _pack(who, X, words, check_range=True):
+        raise ValueError(f"{who}: holds values between 0 and 1 where only 0 and 1 have a meaning")
+    return words
+
+
+def _pack(who: str, X: np.ndarray, words: np.ndarray, check_range: bool) -> bool:
+    """Pack X into words; False if it holds more than zeros and ones. All of X is checked either way."""
+    binary = True
+    readable = X.dtype in _READ_AS_THEY_STAND and all(s % X.itemsize == 0 for s in X.strides)
+    step = max(X.shape[0], 1) if readable else _ROWS_AT_A_TIME
+    for first in range(0, X.shape[0], step):
+        rows = X[first : first + step]
+        if not readable:
+            # Not float32: it would round integers and wide floats before they are looked at.
+            rows = np.ascontiguousarray(rows, dtype=np.float64)
+        binary &= _core.pack(rows, words[first : first + step], who, check_range, first)
+    return binary
+
+
+def _dense(who: str, X: np.ndarray, dtype: np.dtype, check_range: bool) -> _core.States:
+    words = np.empty((X.shape[0], -(-X.shape[1] // 64)), dtype=np.uint64)
+    if _pack(who, X, words, check_range):
+        return _core.States.from_bits(words, X.shape[1])
+    return _core.States.from_dense(np.ascontiguousarray(X, dtype=dtype))
+
+
+def _sparse(who: str, X: Any, dtype: np.dtype, check_range: bool) -> _core.States:
+    if not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    values = np.asarray(X.data)
+    # As one row: the message then counts stored entries, so it is put right below.
+    words = np.empty((1, -(-values.size // 64)), dtype=np.uint64)
+    try:
+        binary = _pack(who, values.reshape(1, -1), words, check_range)
+    except ValueError:
+        for row in range(X.shape[0]):
+            stored = slice(X.indptr[row], X.indptr[row + 1])
+            for column, value in zip(X.indices[stored], values[stored], strict=True):
+                if not (np.isfinite(value) and (not check_range or 0 <= value <= 1)):
+                    name = "NaN" if np.isnan(value) else "inf" if np.isinf(value) else f"{value:g}"
+                    raise ValueError(
+                        f"{who}: X contains {name} in row {row}, column {column}; states are between 0 and 1"
+                    ) from None
+        raise
+    if binary and not values.all():
+        X = X.copy()
+        X.eliminate_zeros()
+    return _core.States.from_sparse(
+        np.ascontiguousarray(X.indptr, dtype=np.int64),
+        np.ascontiguousarray(X.indices, dtype=np.int32),
+        None if binary else np.ascontiguousarray(X.data, dtype=dtype),
+        X.shape[1],
+    )
+
+
+__all__ = ["Integral", "Real", "bit_words", "check_X", "check_choice", "check_number", "float_dtype", "states"]

@@ -1,0 +1,192 @@
+"""The kernels, one function each, for benchmarks and for those who build their own models.
+
+Bits are rows of 64-bit words: column j of a row is bit ``j % 64`` of word ``j // 64``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from . import _core
+from ._validation import bit_words, float_dtype, states
+
+__all__ = ["bernoulli", "binary_gemm", "binary_gemm_tn", "gemm", "pack_bits", "uniform", "unpack_bits"]
+
+
+def pack_bits(X: Any) -> np.ndarray:
+    """Pack a matrix of zeros and ones into words.
+
+    Parameters
+    ----------
+    X : array (n, k) of bool, integers or floats, all 0 or 1
+
+    Returns
+    -------
+    words : uint64 array (n, ceil(k / 64))
+
+    Raises
+    ------
+    ValueError
+        If X holds anything else, with its row and column.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from harmonium.ops import pack_bits
+    >>> pack_bits(np.array([[1, 0, 1]]))
+    array([[5]], dtype=uint64)
+    """
+    return bit_words("pack_bits", np.asarray(X))
+
+
+def unpack_bits(words: np.ndarray, n_columns: int) -> np.ndarray:
+    """The zeros and ones in words, as float32 (n, n_columns). The inverse of `pack_bits`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from harmonium.ops import pack_bits, unpack_bits
+    >>> unpack_bits(pack_bits(np.array([[1, 0, 1]])), 3)
+    array([[1., 0., 1.]], dtype=float32)
+    """
+    return _core.unpack(words, n_columns)
+
+
+def uniform(
+    shape: tuple[int, int], *, seed: int, stream: int = 5, step: int = 0, first_row: int = 0, dtype: Any = np.float32
+) -> np.ndarray:
+    """Uniform numbers in [0, 1) as a function of (seed, stream, step, row, column).
+
+    Philox4x32-10 (Salmon, Moraes, Dror, Shaw, SC 2011). Row i of the result is row first_row + i of the
+    stream: the same numbers however the rows are split. Streams 0 to 4 are what training draws from.
+
+    Returns
+    -------
+    u : array of `shape` and `dtype` (float32 with 24 random bits, or float64 with 32)
+
+    Examples
+    --------
+    >>> from harmonium.ops import uniform
+    >>> uniform((2, 3), seed=0).shape
+    (2, 3)
+    """
+    draw = _core.uniform_float32 if np.dtype(dtype) == np.float32 else _core.uniform_float64
+    return draw(seed, stream, step, shape[0], shape[1], first_row)
+
+
+def gemm(A: np.ndarray, B: np.ndarray, *, transpose_a: bool = False, transpose_b: bool = False) -> np.ndarray:
+    """op(A) op(B) by OpenBLAS, the same bits whatever the number of threads.
+
+    Parameters
+    ----------
+    A, B : arrays (m, k) and (k, n), or their transposes where so flagged; float32 or float64, both the same
+
+    Returns
+    -------
+    C : array (m, n)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from harmonium.ops import gemm
+    >>> gemm(np.eye(2), np.ones((2, 2)))
+    array([[1., 1.],
+           [1., 1.]])
+    """
+    return _core.gemm(_numbers(A), transpose_a, _numbers(B), transpose_b)
+
+
+def binary_gemm(A: Any, B: np.ndarray, *, transpose_b: bool = False, n_columns: int | None = None) -> np.ndarray:
+    """A op(B) for A of zeros and ones, without multiplications.
+
+    Sums of the rows of op(B) at the set bits of A: by look-up in tables of subset sums ("four Russians":
+    Arlazarov, Dinic, Kronrod, Faradzev 1970) or row by row, whichever is cheaper. As exact as any summation
+    in the type of B.
+
+    Parameters
+    ----------
+    A : packed words (n, ceil(k / 64)) with n_columns=k, or an array or CSR matrix (n, k)
+    B : array (k, m), or (m, k) with transpose_b; float32 or float64
+    n_columns : int, needed where A is words
+
+    Returns
+    -------
+    C : array (n, m) in the type of B
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from harmonium.ops import binary_gemm
+    >>> binary_gemm(np.array([[1, 0, 1]]), np.array([[1.0], [2.0], [4.0]]))
+    array([[5.]])
+    """
+    B = _numbers(B)
+    return _core.binary_gemm(_bits(A, B.dtype, n_columns), B, transpose_b)
+
+
+def binary_gemm_tn(A: Any, B: np.ndarray, *, n_columns: int | None = None) -> np.ndarray:
+    """A^T B for A of zeros and ones: the gradient's product, which contracts over the batch.
+
+    Parameters
+    ----------
+    A : packed words (n, ceil(k / 64)) with n_columns=k, or an array (n, k)
+    B : array (n, m), float32 or float64
+
+    Returns
+    -------
+    C : array (k, m) in the type of B
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from harmonium.ops import binary_gemm_tn
+    >>> binary_gemm_tn(np.array([[1, 0], [1, 1]]), np.array([[1.0], [2.0]]))
+    array([[3.],
+           [2.]])
+    """
+    B = _numbers(B)
+    return _core.binary_gemm_tn(_bits(A, B.dtype, n_columns), B)
+
+
+def bernoulli(
+    activation: np.ndarray, bias: np.ndarray, *, seed: int, scale: float = 1.0, step: int = 0, stream: int = 5,
+    first_row: int = 0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """p = sigmoid(scale activation + bias), and a draw from it, in one pass.
+
+    Parameters
+    ----------
+    activation : array (n, m), float32 or float64
+    bias : array (m,) of the same type
+    seed, stream, step, first_row : the numbers of `uniform` that are drawn
+
+    Returns
+    -------
+    p : array (n, m)
+    words : the draw, packed: bit (i, j) is uniform(...)[i, j] < p[i, j]
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from harmonium.ops import bernoulli, unpack_bits
+    >>> p, words = bernoulli(np.array([[-9.0, 9.0]]), np.zeros(2), seed=0)
+    >>> unpack_bits(words, 2)
+    array([[0., 1.]], dtype=float32)
+    """
+    activation = _numbers(activation)
+    bias = np.ascontiguousarray(bias, dtype=activation.dtype)
+    return _core.bernoulli(activation, bias, scale, seed, stream, step, first_row)
+
+
+def _numbers(A: Any) -> np.ndarray:
+    A = np.asarray(A)
+    return np.ascontiguousarray(A, dtype=float_dtype(A))
+
+
+def _bits(A: Any, dtype: np.dtype, n_columns: int | None) -> _core.States:
+    if n_columns is not None:
+        return _core.States.from_bits(np.ascontiguousarray(A, dtype=np.uint64), n_columns)
+    return states("binary_gemm", A if sp.issparse(A) else np.asarray(A), dtype)

@@ -1,0 +1,196 @@
+"""Restricted Boltzmann machines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._rbm_base import BaseRBM
+from ._validation import check_choice
+
+
+class RBM(BaseRBM):
+    """Restricted Boltzmann machine, trained by (persistent) contrastive divergence.
+
+    p(v, h) = exp(b.v + c.h + v W h) / Z over v in {0,1}^D and h in {0,1}^H (Smolensky 1986). The gradient of
+    the log-likelihood is a difference of two means, one over the data and one over the model, whose states come
+    from Gibbs sampling. Binary data are packed to bits once, and their products need no multiplications.
+
+    Parameters
+    ----------
+    n_components : int, default=256
+        Hidden units, H.
+    visible, hidden : {"bernoulli"}, default="bernoulli"
+        Types of the units.
+    method : {"pcd", "cd"}, default="pcd"
+        pcd: the model's states are persistent chains (Tieleman 2008). cd: they start from the data (Hinton 2002).
+    n_gibbs_steps : int, default=1
+        Gibbs steps for each gradient step: the k of CD-k.
+    n_chains : int or None, default=None
+        Persistent chains, any number. None: as many as `batch_size`.
+    learning_rate : float, default=0.05
+        Of the gradient per sample: a mean over the batch, whatever its size.
+    momentum : float in [0, 1), default=0
+    weight_decay : float, default=0
+        Times W, subtracted from its gradient.
+    centering : bool, default=True
+        Subtract running means from the states in the gradient (Melchior, Fischer, Wiskott 2016): learning then
+        does not care whether a unit is mostly on or mostly off.
+    batch_size : int, default=100
+    n_iter : int, default=20
+        Passes over the data.
+    shuffle : bool, default=True
+        Draw a new order of the rows for every pass.
+    check_range : bool, default=True
+        Refuse values outside [0, 1]. False: use them as they are, as scikit-learn does.
+    verbose : int, default=0
+        1: a progress bar.
+    random_state : int, RandomState or None, default=None
+        Seed of everything drawn. The same seed gives the same bits on any number of threads.
+
+    Attributes
+    ----------
+    components_ : array of shape (n_components, n_features)
+        Weights W, transposed. This and the other arrays may be assigned to and are used from then on.
+    intercept_hidden_, intercept_visible_ : arrays of shape (n_components,) and (n_features,)
+        Biases c and b.
+    h_samples_ : array of shape (n_chains, n_components)
+        Hidden states of the persistent chains.
+    visible_offset_, hidden_offset_ : arrays of shape (n_features,) and (n_components,)
+        Running means of the data and of p(h = 1 | data).
+    n_iter_ : int
+        Whole passes done.
+    history_ : dict of lists, one entry a pass
+        pseudo_log_likelihood: exact, mean over at most 256 rows of the data, nats. hidden_activity: mean of
+        p(h = 1 | data). weight_rms: root mean square weight.
+    n_features_in_, feature_names_in_
+        As in scikit-learn.
+
+    References
+    ----------
+    Smolensky, "Information processing in dynamical systems: foundations of harmony theory", 1986.
+    Hinton, "Training products of experts by minimizing contrastive divergence", Neural Computation 14, 2002.
+    Tieleman, "Training restricted Boltzmann machines using approximations to the likelihood gradient", ICML 2008.
+    Melchior, Fischer, Wiskott, "How to center deep Boltzmann machines", JMLR 17, 2016.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from harmonium import RBM
+    >>> X = load_digits().data > 7
+    >>> rbm = RBM(n_components=20, n_iter=5, random_state=0).fit(X)
+    >>> rbm.transform(X).shape
+    (1797, 20)
+    >>> rbm.log_partition().method
+    'exact'
+    """
+
+    def __init__(
+        self,
+        n_components: int = 256,
+        *,
+        visible: str = "bernoulli",
+        hidden: str = "bernoulli",
+        method: str = "pcd",
+        n_gibbs_steps: int = 1,
+        n_chains: int | None = None,
+        learning_rate: float = 0.05,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        centering: bool = True,
+        batch_size: int = 100,
+        n_iter: int = 20,
+        shuffle: bool = True,
+        check_range: bool = True,
+        verbose: int = 0,
+        random_state: Any = None,
+    ) -> None:
+        self.n_components = n_components
+        self.visible = visible
+        self.hidden = hidden
+        self.method = method
+        self.n_gibbs_steps = n_gibbs_steps
+        self.n_chains = n_chains
+        self.learning_rate = learning_rate
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.centering = centering
+        self.batch_size = batch_size
+        self.n_iter = n_iter
+        self.shuffle = shuffle
+        self.check_range = check_range
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def _check_parameters(self) -> None:
+        check_choice("RBM", "visible", self.visible, ("bernoulli",))
+        check_choice("RBM", "hidden", self.hidden, ("bernoulli",))
+        super()._check_parameters()
+
+
+class BernoulliRBM(BaseRBM):
+    """Bernoulli restricted Boltzmann machine: scikit-learn's class of that name, faster and without its defects.
+
+    Change the import and nothing else. What differs: rows are shuffled, visible biases start from the data,
+    gradients are centred, `partial_fit` is unbiased whatever the sizes of batch and chains, takes X in batches
+    and returns self; `score_samples` is exact; values outside [0, 1] are refused; integers become float32;
+    `n_iter_`, `history_`, `sample`, `log_likelihood` and the other methods of `RBM` are there.
+
+    Parameters
+    ----------
+    n_components : int, default=256
+    learning_rate : float, default=0.1
+    batch_size : int, default=10
+    n_iter : int, default=10
+    verbose : int, default=0
+    random_state : int, RandomState or None, default=None
+    method, n_gibbs_steps, n_chains, momentum, weight_decay, centering, shuffle, check_range
+        As in `RBM`.
+
+    Attributes
+    ----------
+    components_, intercept_hidden_, intercept_visible_, h_samples_, n_features_in_, feature_names_in_
+        As in scikit-learn.
+    n_iter_, history_, visible_offset_, hidden_offset_
+        As in `RBM`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from harmonium import BernoulliRBM
+    >>> X = np.array([[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 1]])
+    >>> BernoulliRBM(n_components=2, random_state=0).fit(X)
+    BernoulliRBM(n_components=2, random_state=0)
+    """
+
+    def __init__(
+        self,
+        n_components: int = 256,
+        *,
+        learning_rate: float = 0.1,
+        batch_size: int = 10,
+        n_iter: int = 10,
+        verbose: int = 0,
+        random_state: Any = None,
+        method: str = "pcd",
+        n_gibbs_steps: int = 1,
+        n_chains: int | None = None,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        centering: bool = True,
+        shuffle: bool = True,
+        check_range: bool = True,
+    ) -> None:
+        self.n_components = n_components
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.n_iter = n_iter
+        self.verbose = verbose
+        self.random_state = random_state
+        self.method = method
+        self.n_gibbs_steps = n_gibbs_steps
+        self.n_chains = n_chains
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.centering = centering
+        self.shuffle = shuffle
+        self.check_range = check_range

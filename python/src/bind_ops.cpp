@@ -1,0 +1,241 @@
+#include <string>
+
+#include "binding.hpp"
+#include "harmonium/bernoulli.hpp"
+#include "harmonium/binary_gemm.hpp"
+#include "harmonium/gemm.hpp"
+#include "harmonium/math.hpp"
+#include "harmonium/pack.hpp"
+#include "harmonium/rbm_update.hpp"
+
+namespace harmonium_python {
+
+namespace {
+
+// Packs rows of any strides into out; false where a value lies strictly between 0 and 1, out is then not whole.
+// Refuses what is not in [0, 1] if check is set, naming its row counted from first_row.
+template <class T>
+bool pack(const py::array_t<T>& x, Words& out, const std::string& who, bool check, std::int64_t first_row) {
+    require(x.ndim() == 2, "pack: ", x.ndim(), " dimensions");
+    const auto size = static_cast<py::ssize_t>(sizeof(T));
+    require(x.strides(0) % size == 0 && x.strides(1) % size == 0, "pack: strides that are no multiple of an element");
+    const BitMatrix to = mutable_bits(out, x.shape(1));
+    const std::int64_t row_stride = x.strides(0) / size, col_stride = x.strides(1) / size;
+    const T* data = x.data();
+    py::gil_scoped_release release;
+    const Content content = check_states(who.c_str(), data, to.rows, to.cols, row_stride, col_stride, check, first_row);
+    if (content == Content::binary) pack_bits(data, row_stride, col_stride, to);
+    return content == Content::binary;
+}
+
+template <class T>
+Array<T> py_gemm(const Array<T>& a, bool transpose_a, const Array<T>& b, bool transpose_b) {
+    const Matrix<const T> a_view = matrix(a), b_view = matrix(b);
+    Array<T> c = new_matrix<T>(transpose_a ? a_view.cols : a_view.rows, transpose_b ? b_view.rows : b_view.cols);
+    const Matrix<T> c_view = mutable_matrix(c);
+    py::gil_scoped_release release;
+    Context context;
+    gemm<T>(context, T(1), a_view, transpose_a, b_view, transpose_b, T(0), c_view);
+    return c;
+}
+
+template <class T>
+Array<T> py_binary_gemm(const PyStates& a, const Array<T>& b, bool transpose_b) {
+    const Matrix<const T> b_view = matrix(b);
+    const States<T> a_view = a.view<T>();
+    Array<T> out = new_matrix<T>(a.rows, transpose_b ? b_view.rows : b_view.cols);
+    const Matrix<T> out_view = mutable_matrix(out);
+    py::gil_scoped_release release;
+    Context context;
+    binary_gemm<T>(context, a_view, b_view, transpose_b, false, out_view);
+    return out;
+}
+
+template <class T>
+Array<T> py_binary_gemm_tn(const PyStates& a, const Array<T>& b) {
+    const Matrix<const T> b_view = matrix(b);
+    Array<T> out = new_matrix<T>(a.cols, b_view.cols);
+    const Matrix<T> out_view = mutable_matrix(out);
+    const ConstBitMatrix a_view = a.view<T>().bits;
+    require(a_view.data != nullptr, "binary_gemm_tn: A must be bits");
+    std::vector<std::uint64_t> transposed(a.cols * BitMatrix::words_for(a.rows));
+    py::gil_scoped_release release;
+    Context context;
+    binary_gemm_tn<T>(context, a_view, b_view, false, out_view, BitMatrix(transposed.data(), a.cols, a.rows));
+    return out;
+}
+
+template <class T>
+py::tuple py_bernoulli(const Array<T>& activation, const Array<T>& bias, double scale, std::uint64_t seed,
+                       std::uint32_t stream, std::uint64_t step, std::uint32_t first_row) {
+    const Matrix<const T> a = matrix(activation);
+    const T* bias_view = vector(bias, a.cols);
+    Array<T> probability = new_matrix<T>(a.rows, a.cols);
+    Words words = new_bits(a.rows, a.cols);
+    const Matrix<T> p = mutable_matrix(probability);
+    const BitMatrix x = mutable_bits(words, a.cols);
+    {
+        py::gil_scoped_release release;
+        Context context;
+        bernoulli<T>(context, a, bias_view, static_cast<T>(scale), Draw(seed, static_cast<Stream>(stream), step), first_row,
+                     p, x);
+    }
+    return py::make_tuple(probability, words);
+}
+
+template <class T>
+Array<T> py_uniform(std::uint64_t seed, std::uint32_t stream, std::uint64_t step, std::int64_t rows, std::int64_t cols,
+                    std::uint32_t first_row) {
+    Array<T> out = new_matrix<T>(rows, cols);
+    const Matrix<T> view = mutable_matrix(out);
+    const Draw draw(seed, static_cast<Stream>(stream), step);
+    for (std::int64_t i = 0; i < rows; ++i) {
+        for (std::int64_t j = 0; j < cols; ++j) {
+            view.row(i)[j] = uniform<T>(draw, first_row + static_cast<std::uint32_t>(i), static_cast<std::uint64_t>(j));
+        }
+    }
+    return out;
+}
+
+template <class T>
+Array<T> elementwise(const std::string& name, const Array<T>& x) {
+    Array<T> out(std::vector<py::ssize_t>(x.shape(), x.shape() + x.ndim()));
+    const T* from = x.data();
+    T* to = out.mutable_data();
+    for (py::ssize_t i = 0; i < x.size(); ++i) {
+        if (name == "exp") to[i] = harmonium::exp(from[i]);
+        else if (name == "sigmoid") to[i] = sigmoid(from[i]);
+        else if (name == "softplus") to[i] = softplus(from[i]);
+        else if (name == "log") to[i] = static_cast<T>(harmonium::log(static_cast<double>(from[i])));
+        else require(false, "elementwise: no function named ", name);
+    }
+    return out;
+}
+
+// rbm_update on plain arrays, all of them changed in place; transposed bits, then rows of numbers if any.
+template <class T>
+void py_rbm_update(const Words& words, std::int64_t bit_rows, const Array<T>& dense, const Array<T>& probability,
+                   const Array<T>& visible_difference, const Array<T>& hidden_difference, const py::object& visible_offset,
+                   const py::object& hidden_offset, double learning_rate, double momentum, double weight_decay,
+                   Array<T> weights, Array<T> visible_bias, Array<T> hidden_bias, Array<T> weight_velocity,
+                   Array<T> visible_velocity, Array<T> hidden_velocity) {
+    const Matrix<T> w = mutable_matrix(weights), velocity = mutable_matrix(weight_velocity);
+    const std::int64_t visible = w.rows, hidden = w.cols;
+    std::vector<T> w_memory(Panels<T>::size(visible, hidden)), v_memory(w_memory.size());
+    const Matrix<const T> p = matrix(probability);
+    std::vector<T> p_memory(Panels<T>::size(p.rows, hidden));
+    std::vector<double> sums(rbm_update_sums(visible, hidden));
+    const Panels<T> p_panels(p_memory.data(), p.rows, hidden);
+    to_panels<T>(p, p_panels);
+    RbmGradient<T> g{};
+    g.bits = bits(words, bit_rows);
+    g.dense = matrix(dense);
+    g.probability = p_panels;
+    g.visible_difference = vector(visible_difference, visible);
+    g.hidden_difference = vector(hidden_difference, hidden);
+    if (!visible_offset.is_none()) {
+        g.visible_offset = vector(visible_offset.cast<Array<T>>(), visible);
+        g.hidden_offset = vector(hidden_offset.cast<Array<T>>(), hidden);
+    }
+    RbmStep<T> s;
+    s.learning_rate = static_cast<T>(learning_rate);
+    s.momentum = static_cast<T>(momentum);
+    s.weight_decay = static_cast<T>(weight_decay);
+    s.weights = {w_memory.data(), visible, hidden};
+    s.weight_velocity = {v_memory.data(), visible, hidden};
+    to_panels<T>(w, s.weights);
+    to_panels<T>(velocity, s.weight_velocity);
+    s.visible_bias = mutable_vector(visible_bias, visible);
+    s.hidden_bias = mutable_vector(hidden_bias, hidden);
+    s.visible_velocity = mutable_vector(visible_velocity, visible);
+    s.hidden_velocity = mutable_vector(hidden_velocity, hidden);
+    s.sums = sums.data();
+    Context context;
+    rbm_update(context, g, s);
+    from_panels<T>(s.weights, w);
+    from_panels<T>(s.weight_velocity, velocity);
+}
+
+template <class T>
+void bind_typed(py::module_& m) {
+    const auto exactly = [](const char* name) { return py::arg(name).noconvert(); };
+    m.def("gemm", &py_gemm<T>, exactly("a"), py::arg("transpose_a"), exactly("b"), py::arg("transpose_b"));
+    m.def("binary_gemm", &py_binary_gemm<T>, py::arg("a"), exactly("b"), py::arg("transpose_b"));
+    m.def("binary_gemm_tn", &py_binary_gemm_tn<T>, py::arg("a"), exactly("b"));
+    m.def("bernoulli", &py_bernoulli<T>, exactly("activation"), exactly("bias"), py::arg("scale"), py::arg("seed"),
+          py::arg("stream"), py::arg("step"), py::arg("first_row"));
+    m.def("elementwise", &elementwise<T>, py::arg("name"), exactly("x"));
+    m.def("rbm_update", &py_rbm_update<T>, py::arg("bits"), py::arg("bit_rows"), exactly("dense"), exactly("probability"),
+          exactly("visible_difference"), exactly("hidden_difference"), py::arg("visible_offset"), py::arg("hidden_offset"),
+          py::arg("learning_rate"), py::arg("momentum"), py::arg("weight_decay"), exactly("weights"),
+          exactly("visible_bias"), exactly("hidden_bias"), exactly("weight_velocity"), exactly("visible_velocity"),
+          exactly("hidden_velocity"));
+}
+
+template <class T>
+void bind_pack(py::module_& m) {
+    m.def("pack", &pack<T>, py::arg("x").noconvert(), py::arg("out").noconvert(), py::arg("who"), py::arg("check"),
+          py::arg("first_row"));
+}
+
+}  // namespace
+
+void bind_ops(py::module_& m) {
+    py::class_<PyStates>(m, "States", "States of a layer: bits, sparse rows or numbers.")
+        .def_static("from_bits",
+                    [](Words words, std::int64_t cols) {
+                        bits(words, cols);
+                        PyStates s;
+                        s.kind = PyStates::packed, s.rows = words.shape(0), s.cols = cols, s.words = std::move(words);
+                        return s;
+                    },
+                    py::arg("words").noconvert(), py::arg("cols"))
+        .def_static("from_sparse",
+                    [](Array<std::int64_t> indptr, Array<std::int32_t> indices, py::object values, std::int64_t cols) {
+                        PyStates s;
+                        s.kind = PyStates::sparse, s.rows = indptr.size() - 1, s.cols = cols;
+                        s.indptr = std::move(indptr), s.indices = std::move(indices), s.values = std::move(values);
+                        return s;
+                    },
+                    py::arg("indptr").noconvert(), py::arg("indices").noconvert(), py::arg("values"), py::arg("cols"))
+        .def_static("from_dense",
+                    [](py::array x) {
+                        require(x.ndim() == 2, "an array of ", x.ndim(), " dimensions where 2 are needed");
+                        PyStates s;
+                        s.kind = PyStates::dense, s.rows = x.shape(0), s.cols = x.shape(1), s.values = std::move(x);
+                        return s;
+                    },
+                    py::arg("x"))
+        .def("is_dense", [](const PyStates& s) { return s.kind == PyStates::dense || !s.values.is_none(); })
+        .def("is_bits", [](const PyStates& s) { return s.kind == PyStates::packed; })
+        .def("words", [](const PyStates& s) { return s.words; })
+        .def_readonly("rows", &PyStates::rows)
+        .def_readonly("cols", &PyStates::cols);
+    bind_pack<bool>(m);
+    bind_pack<std::uint8_t>(m);
+    bind_pack<float>(m);
+    bind_pack<double>(m);
+    m.def("unpack", [](const Words& words, std::int64_t cols) {
+        Array<float> out = new_matrix<float>(words.shape(0), cols);
+        unpack_bits<float>(bits(words, cols), mutable_matrix(out));
+        return out;
+    }, py::arg("words").noconvert(), py::arg("cols"));
+    m.def("transpose_bits", [](const Words& words, std::int64_t cols) {
+        Words out = new_bits(cols, words.shape(0));
+        Context context;
+        transpose_bits(context, bits(words, cols), mutable_bits(out, words.shape(0)));
+        return out;
+    }, py::arg("words").noconvert(), py::arg("cols"));
+    m.def("philox", [](std::array<std::uint32_t, 4> c, std::array<std::uint32_t, 2> k) {
+        const Philox4 r = philox4x32_10(c[0], c[1], c[2], c[3], k[0], k[1]);
+        return py::make_tuple(r.word[0], r.word[1], r.word[2], r.word[3]);
+    }, py::arg("counter"), py::arg("key"));
+    m.def("uniform_float32", &py_uniform<float>, py::arg("seed"), py::arg("stream"), py::arg("step"), py::arg("rows"),
+          py::arg("cols"), py::arg("first_row"));
+    m.def("uniform_float64", &py_uniform<double>, py::arg("seed"), py::arg("stream"), py::arg("step"), py::arg("rows"),
+          py::arg("cols"), py::arg("first_row"));
+    bind_typed<float>(m);
+    bind_typed<double>(m);
+}
+
+}  // namespace harmonium_python

@@ -1,0 +1,165 @@
+#include <string>
+
+#include "binding.hpp"
+#include "harmonium/rbm.hpp"
+#include "harmonium/rbm_likelihood.hpp"
+
+namespace harmonium_python {
+
+namespace {
+
+template <class T>
+Rbm<T> model_of(const Array<T>& weights, const Array<T>& visible_bias, const Array<T>& hidden_bias) {
+    const Matrix<const T> w = matrix(weights);
+    // The loops that only read take the same struct as training; none of them writes through it.
+    return {{const_cast<T*>(w.data), w.rows, w.cols}, const_cast<T*>(vector(visible_bias, w.rows)),
+            const_cast<T*>(vector(hidden_bias, w.cols))};
+}
+
+template <class T>
+std::pair<std::uint64_t, std::uint64_t> train(
+    const PyStates& x, Array<T> weights, Array<T> visible_bias, Array<T> hidden_bias, Array<T> visible_offset,
+    Array<T> hidden_offset, Array<T> weight_velocity, Array<T> visible_velocity, Array<T> hidden_velocity, Words chains,
+    std::uint64_t steps, std::uint64_t epochs, const std::string& method, std::int64_t n_gibbs_steps,
+    std::int64_t batch_size, double learning_rate, double momentum, double weight_decay, bool centering, bool shuffle,
+    std::uint64_t seed, std::int64_t n_epochs, const py::function& on_epoch) {
+    RbmState<T> state;
+    const Matrix<T> w = mutable_matrix(weights);
+    state.model = {w, mutable_vector(visible_bias, w.rows), mutable_vector(hidden_bias, w.cols)};
+    state.visible_offset = mutable_vector(visible_offset, w.rows);
+    state.hidden_offset = mutable_vector(hidden_offset, w.cols);
+    if (momentum != 0) {
+        state.weight_velocity = mutable_matrix(weight_velocity);
+        state.visible_velocity = mutable_vector(visible_velocity, w.rows);
+        state.hidden_velocity = mutable_vector(hidden_velocity, w.cols);
+    }
+    state.chains = mutable_bits(chains, w.cols);
+    state.steps = steps;
+    state.epochs = epochs;
+    RbmOptions options;
+    require(method == "cd" || method == "pcd", "method=\"", method, "\" is not known");
+    options.method = method == "cd" ? Method::cd : Method::pcd;
+    options.n_gibbs_steps = n_gibbs_steps;
+    options.batch_size = batch_size;
+    options.learning_rate = learning_rate;
+    options.momentum = momentum;
+    options.weight_decay = weight_decay;
+    options.centering = centering;
+    options.shuffle = shuffle;
+    options.seed = seed;
+    const States<T> view = x.view<T>();
+    py::gil_scoped_release release;
+    InterruptibleContext context;
+    rbm_train<T>(context, view, options, n_epochs, state, [&](const RbmEpoch& epoch) {
+        py::gil_scoped_acquire gil;
+        if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+        return on_epoch(state.steps, state.epochs, epoch.pseudo_log_likelihood, epoch.hidden_activity, epoch.weight_rms)
+            .template cast<bool>();
+    });
+    return {state.steps, state.epochs};
+}
+
+template <class T>
+Words gibbs(const Array<T>& weights, const Array<T>& visible_bias, const Array<T>& hidden_bias, const PyStates& start,
+            bool from_hidden, std::int64_t n_steps, std::uint64_t seed, const py::object& mask, const py::object& values) {
+    const Rbm<T> model = model_of(weights, visible_bias, hidden_bias);
+    Words out = new_bits(start.rows, model.visible());
+    const BitMatrix v = mutable_bits(out, model.visible());
+    ConstBitMatrix mask_bits, value_bits;
+    if (!mask.is_none()) {
+        mask_bits = bits(mask.cast<Words>(), model.visible());
+        value_bits = bits(values.cast<Words>(), model.visible());
+        require(mask_bits.rows == start.rows && value_bits.rows == start.rows, "gibbs: ", start.rows, " rows, mask and values for ",
+                mask_bits.rows, " and ", value_bits.rows);
+    }
+    const States<T> view = start.view<T>();
+    py::gil_scoped_release release;
+    InterruptibleContext context;
+    rbm_gibbs<T>(context, model, view, from_hidden, n_steps, seed, mask_bits, value_bits, v);
+    return out;
+}
+
+template <class T>
+Array<T> probability(const Array<T>& weights, const Array<T>& visible_bias, const Array<T>& hidden_bias,
+                     const PyStates& given, bool of_visible) {
+    const Rbm<T> model = model_of(weights, visible_bias, hidden_bias);
+    Array<T> out = new_matrix<T>(given.rows, of_visible ? model.visible() : model.hidden());
+    const Matrix<T> view = mutable_matrix(out);
+    const States<T> states = given.view<T>();
+    py::gil_scoped_release release;
+    InterruptibleContext context;
+    of_visible ? rbm_visible_probability<T>(context, model, states, view)
+               : rbm_hidden_probability<T>(context, model, states, view);
+    return out;
+}
+
+template <class T, void (*Score)(Context&, const Rbm<T>&, const States<T>&, double*)>
+Array<double> score(const Array<T>& weights, const Array<T>& visible_bias, const Array<T>& hidden_bias, const PyStates& v) {
+    const Rbm<T> model = model_of(weights, visible_bias, hidden_bias);
+    Array<double> out(static_cast<py::ssize_t>(v.rows));
+    double* values = out.mutable_data();
+    const States<T> states = v.view<T>();
+    py::gil_scoped_release release;
+    InterruptibleContext context;
+    Score(context, model, states, values);
+    return out;
+}
+
+template <class T>
+double log_partition(const Array<T>& weights, const Array<T>& visible_bias, const Array<T>& hidden_bias) {
+    const Rbm<T> model = model_of(weights, visible_bias, hidden_bias);
+    py::gil_scoped_release release;
+    InterruptibleContext context;
+    return rbm_log_partition(context, model);
+}
+
+template <class T>
+Array<double> anneal(const Array<T>& weights, const Array<T>& visible_bias, const Array<T>& hidden_bias,
+                     const Array<double>& base, const Array<double>& betas, const py::object& start, std::uint64_t seed,
+                     std::int64_t n_runs) {
+    const Rbm<T> model = model_of(weights, visible_bias, hidden_bias);
+    require(n_runs >= 1, "log_partition: n_runs=", n_runs, ", at least 1 is needed");
+    Array<double> out(static_cast<py::ssize_t>(n_runs));
+    double* values = out.mutable_data();
+    const double* base_view = vector(base, model.visible());
+    const double* beta_view = betas.data();
+    const std::int64_t n_betas = betas.size();
+    ConstBitMatrix from;
+    if (!start.is_none()) from = bits(start.cast<Words>(), model.visible());
+    py::gil_scoped_release release;
+    InterruptibleContext context;
+    rbm_anneal<T>(context, model, base_view, beta_view, n_betas, from, seed, n_runs, values);
+    return out;
+}
+
+template <class T>
+void bind_typed(py::module_& m) {
+    const auto exactly = [](const char* name) { return py::arg(name).noconvert(); };
+    const auto weights = exactly("weights"), visible_bias = exactly("visible_bias"), hidden_bias = exactly("hidden_bias");
+    m.def("rbm_train", &train<T>, py::arg("x"), weights, visible_bias, hidden_bias, exactly("visible_offset"),
+          exactly("hidden_offset"), exactly("weight_velocity"), exactly("visible_velocity"), exactly("hidden_velocity"),
+          exactly("chains"), py::arg("steps"), py::arg("epochs"), py::arg("method"), py::arg("n_gibbs_steps"),
+          py::arg("batch_size"), py::arg("learning_rate"), py::arg("momentum"), py::arg("weight_decay"),
+          py::arg("centering"), py::arg("shuffle"), py::arg("seed"), py::arg("n_epochs"), py::arg("on_epoch"));
+    m.def("rbm_gibbs", &gibbs<T>, weights, visible_bias, hidden_bias, py::arg("start"), py::arg("from_hidden"),
+          py::arg("n_steps"), py::arg("seed"), py::arg("mask"), py::arg("values"));
+    m.def("rbm_probability", &probability<T>, weights, visible_bias, hidden_bias, py::arg("given"), py::arg("of_visible"));
+    m.def("rbm_free_energy", &score<T, &rbm_free_energy<T>>, weights, visible_bias, hidden_bias, py::arg("v"));
+    m.def("rbm_pseudo_log_likelihood", &score<T, &rbm_pseudo_log_likelihood<T>>, weights, visible_bias, hidden_bias,
+          py::arg("v"));
+    m.def("rbm_log_partition", &log_partition<T>, weights, visible_bias, hidden_bias);
+    m.def("rbm_anneal", &anneal<T>, weights, visible_bias, hidden_bias, exactly("base"), exactly("betas"), py::arg("start"),
+          py::arg("seed"), py::arg("n_runs"));
+}
+
+}  // namespace
+
+void bind_rbm(py::module_& m) {
+    bind_typed<float>(m);
+    bind_typed<double>(m);
+    m.def("rbm_base_log_partition", [](const Array<double>& base, std::int64_t hidden) {
+        return rbm_base_log_partition(base.data(), base.size(), hidden);
+    }, py::arg("base").noconvert(), py::arg("hidden"));
+}
+
+}  // namespace harmonium_python
