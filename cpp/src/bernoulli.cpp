@@ -4,7 +4,7 @@
 
 #include "bernoulli_kernels.hpp"
 #include "harmonium/error.hpp"
-#include "panel_product.hpp"
+#include "layer_piece.hpp"
 
 namespace harmonium {
 
@@ -47,6 +47,36 @@ void bernoulli(Context& context, Matrix<const T> activation, const T* bias, T sc
 }
 
 template <class T>
+void layer_piece(const States<T>& a, const Factor<T>& w, const T* bias, T scale, const LayerOutput<T>& out, std::int64_t p,
+                 std::int64_t first, std::int64_t count, T* scratch) {
+    const std::int64_t own = panel_product_scratch(w);
+    const Matrix<T> acc = out.probability ? out.probability.panel(p).rows_from(first, count)
+                                          : Matrix<T>(scratch + own, count, w.panel_cols(p));
+    panel_product(a.rows_from(first, count), w, p, false, acc, scratch);
+    BernoulliBlock<T> b;
+    b.activation = acc;
+    b.valid = std::min<std::int64_t>(64, w.outer() - 64 * p);
+    b.bias = bias + 64 * p;
+    b.scale = scale;
+    b.first_row = out.first_row + static_cast<std::uint32_t>(first);
+    b.block = p;
+    b.draw = out.draw;
+    if (out.softplus) bernoulli_kernels<T>().softplus_sum(b, out.softplus.row(p) + first);
+    if (out.other_softplus) {
+        BernoulliBlock<T> other = b;
+        other.bias = out.other_bias + 64 * p;
+        other.scale = out.other_scale;
+        bernoulli_kernels<T>().softplus_sum(other, out.other_softplus.row(p) + first);
+    }
+    if (!out.probability && !out.bits) return;
+    if (out.probability) b.probability = acc;
+    b.probability_scale = out.probability_scale;
+    b.bits = out.bits ? out.bits.row(first) + p : nullptr;
+    b.bit_stride = out.bits.stride;
+    bernoulli_kernels<T>().bernoulli(b);
+}
+
+template <class T>
 void bernoulli_layer(Context& context, const States<T>& a, Panels<const T> w, bool transpose_w, const T* bias, T scale,
                      const LayerOutput<T>& out) {
     const Factor<T> factor(w, transpose_w);
@@ -58,42 +88,18 @@ void bernoulli_layer(Context& context, const States<T>& a, Panels<const T> w, bo
             out.probability.cols);
     require(!out.bits || (out.bits.rows == rows && out.bits.cols == units), "bernoulli_layer: the layer is ", rows, " x ",
             units, ", bits ", out.bits.rows, " x ", out.bits.cols);
-    const std::int64_t own = panel_product_scratch(factor);
-    context.reserve_scratch(static_cast<std::size_t>(own + rows_per_task * 64) * sizeof(T));
+    context.reserve_scratch(static_cast<std::size_t>(layer_piece_scratch(factor)) * sizeof(T));
     const std::int64_t panels = factor.panel_count(), chunks = (rows + rows_per_task - 1) / rows_per_task;
     context.parallel_for(panels * chunks, [&](std::int64_t task, int worker) {
-        const std::int64_t p = task % panels, first = task / panels * rows_per_task;
-        const std::int64_t count = std::min(rows_per_task, rows - first);
-        T* scratch = context.scratch<T>(worker);
-        const Matrix<T> acc = out.probability ? out.probability.panel(p).rows_from(first, count)
-                                              : Matrix<T>(scratch + own, count, factor.panel_cols(p));
-        panel_product(a.rows_from(first, count), factor, p, false, acc, scratch);
-        BernoulliBlock<T> b;
-        b.activation = acc;
-        b.valid = std::min<std::int64_t>(64, units - 64 * p);
-        b.bias = bias + 64 * p;
-        b.scale = scale;
-        b.first_row = out.first_row + static_cast<std::uint32_t>(first);
-        b.block = p;
-        b.draw = out.draw;
-        if (out.softplus) bernoulli_kernels<T>().softplus_sum(b, out.softplus.row(p) + first);
-        if (out.other_softplus) {
-            BernoulliBlock<T> other = b;
-            other.bias = out.other_bias + 64 * p;
-            other.scale = out.other_scale;
-            bernoulli_kernels<T>().softplus_sum(other, out.other_softplus.row(p) + first);
-        }
-        if (!out.probability && !out.bits) return;
-        if (out.probability) b.probability = acc;
-        b.probability_scale = out.probability_scale;
-        b.bits = out.bits ? out.bits.row(first) + p : nullptr;
-        b.bit_stride = out.bits.stride;
-        bernoulli_kernels<T>().bernoulli(b);
+        const std::int64_t first = task / panels * rows_per_task, count = std::min(rows_per_task, rows - first);
+        layer_piece(a, factor, bias, scale, out, task % panels, first, count, context.scratch<T>(worker));
     });
 }
 
 #define HARMONIUM_INSTANTIATE(T)                                                                                      \
     template void bernoulli(Context&, Matrix<const T>, const T*, T, const Draw&, std::uint32_t, Matrix<T>, BitMatrix); \
+    template void layer_piece(const States<T>&, const Factor<T>&, const T*, T, const LayerOutput<T>&, std::int64_t,   \
+                              std::int64_t, std::int64_t, T*);                                                        \
     template void bernoulli_layer(Context&, const States<T>&, Panels<const T>, bool, const T*, T, const LayerOutput<T>&);
 HARMONIUM_INSTANTIATE(float)
 HARMONIUM_INSTANTIATE(double)

@@ -9,17 +9,22 @@ namespace {
 
 constexpr int line_bytes = 64;  // one table row is one cache line
 
-enum class Way { skip, rows, tables_of_4, tables_of_5 };
+enum class Way { skip, rows, pairs, tables_of_4, tables_of_5 };
 
-// Costs in loads of one line per row of a, for 64 inputs that have `ones` set bits in n rows. Tables pay one load per
-// group, one for the accumulator, and their building: two cycles for the store of each entry, shared by the n rows.
-Way cheapest(std::int64_t ones, std::int64_t n) {
+// Bits 2k where bits 2k and 2k + 1 of the word are both set.
+HARMONIUM_INLINE std::uint64_t both_of_pair(std::uint64_t word) { return word & word >> 1 & 0x5555555555555555u; }
+
+// Costs in loads of one line per row of a, for 64 inputs that have `ones` set bits in n rows, of them `pairs` times both
+// bits of a pair. Each pays one load for the accumulator. Sums of pairs and tables of sums save loads and must be built,
+// shared by the n rows: two cycles for the store of each entry, and for the pairs the loads of the 64 rows.
+Way cheapest(std::int64_t ones, std::int64_t pairs, std::int64_t n) {
     if (ones == 0) return Way::skip;
     const double rows = static_cast<double>(n);
     const double by_rows = static_cast<double>(ones) / rows + 1.0;
+    const double by_pairs = static_cast<double>(ones - pairs) / rows + 1.5 + (64.0 + 2.0 * 32) / rows;
     const double by_4 = 17.0 + 2.0 * 16 * 16 / rows;
     const double by_5 = 14.0 + 2.0 * (12 * 32 + 16) / rows;
-    if (by_rows <= std::min(by_4, by_5)) return Way::rows;
+    if (std::min(by_rows, by_pairs) <= std::min(by_4, by_5)) return by_pairs < by_rows ? Way::pairs : Way::rows;
     return by_4 <= by_5 ? Way::tables_of_4 : Way::tables_of_5;
 }
 
@@ -102,6 +107,46 @@ void add_rows(const std::uint64_t* bits, std::int64_t bit_stride, std::int64_t n
     }
 }
 
+// Neighbouring inputs are often on together, pixels of a stroke say: their rows are added up once for all of a.
+template <class T>
+void build_pairs(const T* tile, int valid, std::int64_t cols, T* sums) {
+    using S = Simd<T>;
+    for (int k = 0; k + 1 < valid; k += 2) {
+        const T* first = tile + k * cols;
+        for (std::int64_t c = 0; c < cols; c += S::lanes) {
+            S::store(sums + k / 2 * cols + c, S::load(first + c) + S::load(first + cols + c));
+        }
+    }
+}
+
+template <class T, int Vectors>
+void add_pairs(const std::uint64_t* bits, std::int64_t bit_stride, std::int64_t n, const T* tile, const T* sums,
+               std::int64_t tile_stride, T* acc, std::int64_t acc_stride) {
+    using S = Simd<T>;
+    for (std::int64_t r = 0; r < n; ++r) {
+        const std::uint64_t word = bits[r * bit_stride];
+        if (!word) continue;
+        T* out = acc + r * acc_stride;
+        typename S::Vector sum[Vectors];
+        for (int v = 0; v < Vectors; ++v) sum[v] = S::load(out + v * S::lanes);
+        std::uint64_t both = both_of_pair(word);
+        std::uint64_t single = word ^ both * 3;
+        while (single) {
+            const T* row = tile + __builtin_ctzll(single) * tile_stride;
+            single &= single - 1;
+#pragma GCC unroll 8
+            for (int v = 0; v < Vectors; ++v) sum[v] += S::load(row + v * S::lanes);
+        }
+        while (both) {
+            const T* row = sums + __builtin_ctzll(both) / 2 * tile_stride;
+            both &= both - 1;
+#pragma GCC unroll 8
+            for (int v = 0; v < Vectors; ++v) sum[v] += S::load(row + v * S::lanes);
+        }
+        for (int v = 0; v < Vectors; ++v) S::store(out + v * S::lanes, sum[v]);
+    }
+}
+
 template <class T, int Vectors>
 void add_sparse_rows(const SparseRows<T>& a, Matrix<const T> b, Matrix<T> acc) {
     using S = Simd<T>;
@@ -120,36 +165,35 @@ void add_sparse_rows(const SparseRows<T>& a, Matrix<const T> b, Matrix<T> acc) {
     }
 }
 
-// Calls function<Vectors>(first column) over pieces of 8, 4, 2 or 1 vectors, as many as the registers hold.
-template <class T, class Function>
-void over_columns(std::int64_t cols, const Function& function) {
-    constexpr int lanes = Simd<T>::lanes;
-    std::int64_t c = 0;
-    for (; cols - c >= 8 * lanes; c += 8 * lanes) function(std::integral_constant<int, 8>(), c);
-    if (cols - c >= 4 * lanes) function(std::integral_constant<int, 4>(), c), c += 4 * lanes;
-    if (cols - c >= 2 * lanes) function(std::integral_constant<int, 2>(), c), c += 2 * lanes;
-    if (cols - c >= lanes) function(std::integral_constant<int, 1>(), c);
-}
-
 template <class T>
 void multiply(ConstBitMatrix a, Matrix<const T> b, Matrix<T> acc, T* scratch) {
     constexpr int line = line_bytes / sizeof(T);
     for (std::int64_t w = 0; w < a.words(); ++w) {
         const std::uint64_t* bits = a.data + w;
-        std::int64_t ones = 0;
-        for (std::int64_t r = 0; r < a.rows; ++r) ones += __builtin_popcountll(bits[r * a.stride]);
-        const Way way = cheapest(ones, a.rows);
+        std::int64_t ones = 0, pairs = 0;
+        for (std::int64_t r = 0; r < a.rows; ++r) {
+            ones += __builtin_popcountll(bits[r * a.stride]);
+            pairs += __builtin_popcountll(both_of_pair(bits[r * a.stride]));
+        }
+        const Way way = cheapest(ones, pairs, a.rows);
         const int valid = static_cast<int>(std::min<std::int64_t>(64, a.cols - 64 * w));
         const T* inputs = b.row(64 * w);
-        if (way == Way::rows) {
+        if (way == Way::rows || way == Way::pairs) {
             // A copy without gaps: at b's own stride rows may fall on few cache sets, or straddle lines.
             const T* tile = inputs;
             if (b.stride > b.cols) {
                 for (int k = 0; k < valid; ++k) std::memcpy(scratch + k * b.cols, inputs + k * b.stride, b.cols * sizeof(T));
                 tile = scratch;
             }
-            over_columns<T>(b.cols, [&](auto vectors, std::int64_t c) {
-                add_rows<T, decltype(vectors)::value>(bits, a.stride, a.rows, tile + c, b.cols, acc.data + c, acc.stride);
+            T* sums = scratch + 64 * 64;
+            if (way == Way::pairs) build_pairs(tile, valid, b.cols, sums);
+            over_columns<T, 8>(b.cols, [&](auto vectors, std::int64_t c) {
+                constexpr int count = decltype(vectors)::value;
+                if (way == Way::pairs) {
+                    add_pairs<T, count>(bits, a.stride, a.rows, tile + c, sums + c, b.cols, acc.data + c, acc.stride);
+                } else {
+                    add_rows<T, count>(bits, a.stride, a.rows, tile + c, b.cols, acc.data + c, acc.stride);
+                }
             });
         } else if (way != Way::skip) {
             const auto run = way == Way::tables_of_4 ? multiply_line<T, 4> : multiply_line<T, 5>;
@@ -162,7 +206,7 @@ void multiply(ConstBitMatrix a, Matrix<const T> b, Matrix<T> acc, T* scratch) {
 
 template <class T>
 void multiply_sparse(const SparseRows<T>& a, Matrix<const T> b, Matrix<T> acc) {
-    over_columns<T>(b.cols, [&](auto vectors, std::int64_t c) {
+    over_columns<T, 8>(b.cols, [&](auto vectors, std::int64_t c) {
         constexpr int count = decltype(vectors)::value;
         add_sparse_rows<T, count>(a, {b.data + c, b.rows, count * Simd<T>::lanes, b.stride},
                                   {acc.data + c, acc.rows, count * Simd<T>::lanes, acc.stride});

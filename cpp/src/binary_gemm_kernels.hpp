@@ -6,9 +6,12 @@
 
 namespace harmonium {
 
+constexpr std::int64_t rows_per_multiply = 512;
+
 template <class T>
 struct BinaryGemmKernels {
-    // acc (a.rows x b.cols) += a b for b of at most 64 columns, a multiple of 16; b.rows == a.cols.
+    // acc (a.rows x b.cols) += a b for a of at most rows_per_multiply rows, b of at most 64 columns, a multiple of 16;
+    // b.rows == a.cols.
     void (*multiply)(ConstBitMatrix a, Matrix<const T> b, Matrix<T> acc, T* scratch);
     // The same for a sparse a.
     void (*multiply_sparse)(const SparseRows<T>& a, Matrix<const T> b, Matrix<T> acc);
@@ -17,11 +20,12 @@ struct BinaryGemmKernels {
 };
 
 // What multiply needs of scratch, in elements: the larger of the tables of 64 inputs by one cache line
-// (12 groups of 5 and one of 4) and a tile of 64 x 64.
+// (12 groups of 5 and one of 4), and a tile of 64 x 64 with the sums of its 32 pairs of rows.
 template <class T>
 constexpr std::int64_t multiply_scratch() {
     constexpr std::int64_t tables = (12 * 32 + 16) * (64 / sizeof(T));
-    return tables > 64 * 64 ? tables : 64 * 64;
+    constexpr std::int64_t tile = (64 + 32) * 64;
+    return tables > tile ? tables : tile;
 }
 
 HARMONIUM_DECLARE_KERNELS(BinaryGemmKernels, binary_gemm_kernels)

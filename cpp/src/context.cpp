@@ -57,11 +57,17 @@ struct Context::Implementation {
     std::size_t scratch_bytes = 0;
     std::vector<std::unique_ptr<void, FreeAligned>> scratch;
 
-    // One region at a time: region counts them, next hands out tasks, busy counts workers still inside.
+    // A worker's share of the tasks. It is the same in every region with as many tasks: what a task wrote is still in
+    // that core's cache when the next region reads it. Whoever is done early takes from the others' shares.
+    struct alignas(64) Share {
+        std::atomic<std::int64_t> next{0};
+        std::int64_t end = 0;
+    };
+    std::vector<Share> shares;
+
+    // One region at a time: region counts them, busy counts workers still inside.
     std::atomic<std::uint64_t> region{0};
-    std::atomic<std::int64_t> next{0};
     std::atomic<int> busy{0};
-    std::int64_t tasks = 0;
     void (*call)(const void*, std::int64_t, int) = nullptr;
     const void* body = nullptr;
     bool stop = false;
@@ -72,7 +78,12 @@ struct Context::Implementation {
     std::chrono::steady_clock::time_point asked = std::chrono::steady_clock::now();
 
     void take_tasks(int worker) {
-        for (std::int64_t task = next.fetch_add(1); task < tasks; task = next.fetch_add(1)) call(body, task, worker);
+        for (int i = 0; i < threads; ++i) {
+            Share& share = shares[static_cast<std::size_t>((worker + i) % threads)];
+            for (std::int64_t task = share.next.fetch_add(1); task < share.end; task = share.next.fetch_add(1)) {
+                call(body, task, worker);
+            }
+        }
     }
 
     void work(int worker) {
@@ -108,6 +119,7 @@ struct Context::Implementation {
 Context::Context(int threads) : self_(std::make_unique<Implementation>()) {
     require(threads >= 0, "Context: ", threads, " threads");
     self_->threads = threads > 0 ? threads : default_threads();
+    self_->shares = std::vector<Implementation::Share>(static_cast<std::size_t>(self_->threads));
 }
 
 Context::~Context() {
@@ -146,10 +158,12 @@ void Context::run(std::int64_t tasks, void (*call)(const void*, std::int64_t, in
         return;
     }
     self_->start_workers();
-    self_->tasks = tasks;
     self_->call = call;
     self_->body = body;
-    self_->next.store(0);
+    for (int worker = 0; worker < self_->threads; ++worker) {
+        self_->shares[static_cast<std::size_t>(worker)].next.store(tasks * worker / self_->threads);
+        self_->shares[static_cast<std::size_t>(worker)].end = tasks * (worker + 1) / self_->threads;
+    }
     self_->busy.store(static_cast<int>(self_->workers.size()));
     self_->open_region();
     self_->take_tasks(0);

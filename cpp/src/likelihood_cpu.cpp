@@ -23,8 +23,8 @@ double log_of(const double* product) {
     return sum;
 }
 
-// log prod_j (1 + p_j r_j), multiplied up as far as doubles reach.
-double log_product(const double* p, const double* ratio, std::int64_t length, std::int64_t every) {
+// log prod_j (1 + p_j r_j), multiplied up `every` factors at a time; by a single log where the whole product fits a double.
+double log_product(const double* p, const double* ratio, std::int64_t length, std::int64_t every, bool fits) {
     using S = Simd<double>;
     constexpr int vectors = lanes / S::lanes;
     double sum = 0;
@@ -41,6 +41,10 @@ double log_product(const double* p, const double* ratio, std::int64_t length, st
         }
         double all[lanes];
         for (int v = 0; v < vectors; ++v) S::store(all + v * S::lanes, product[v]);
+        if (fits) {
+            for (int k = 1; k < lanes; ++k) all[0] *= all[k];
+            return log(all[0]);
+        }
         sum += log_of(all);
     }
     return sum;
@@ -54,7 +58,8 @@ double pseudo(const std::uint64_t* v, std::int64_t visible, const double* visibl
     for (std::int64_t i = 0; i < visible; ++i) {
         const bool on = v[i / 64] >> (i % 64) & 1;
         const double* ratio = (on ? ratios.off_flip : ratios.on_flip) + i * ratios.length;
-        const double change = log_product(p, ratio, ratios.length, factors * lanes);
+        const bool fits = ratios.row_sums[i] < 700;
+        const double change = log_product(p, ratio, ratios.length, fits ? ratios.length : factors * lanes, fits);
         sum -= softplus((on ? -visible_bias[i] : visible_bias[i]) + change);
     }
     return sum;

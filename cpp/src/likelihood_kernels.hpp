@@ -10,6 +10,7 @@ namespace harmonium {
 struct FlipRatios {
     const double* on_flip;   // D x length: exp(W) - 1, for units that flip from 0 to 1
     const double* off_flip;  // D x length: exp(-W) - 1, for units that flip from 1 to 0
+    const double* row_sums;  // D: sum_j |W_ij|, which bounds every log product
     std::int64_t length;
     double largest;          // max |W|
 };

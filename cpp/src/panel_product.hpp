@@ -1,6 +1,7 @@
 // One panel of states times a matrix: the piece of work that binary_gemm, layer and rbm_update hand to a thread.
 #pragma once
 
+#include "binary_gemm_kernels.hpp"
 #include "harmonium/states.hpp"
 
 namespace harmonium {
@@ -36,6 +37,6 @@ template <class T>
 void panel_product(const States<T>& a, const Factor<T>& b, std::int64_t p, bool accumulate, Matrix<T> acc, T* scratch);
 
 // Rows that one task takes: enough to share the cost of tables, few enough for the accumulators to stay in cache.
-constexpr std::int64_t rows_per_task = 512;
+constexpr std::int64_t rows_per_task = rows_per_multiply;
 
 }  // namespace harmonium

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <vector>
 
+#include "aligned.hpp"
 #include "harmonium/bernoulli.hpp"
 #include "harmonium/binary_gemm.hpp"
 #include "harmonium/error.hpp"
@@ -46,7 +47,7 @@ double bias_term(const States<T>& x, std::int64_t row, const T* bias) {
 
 template <class T>
 struct Weights {
-    std::vector<T> memory;
+    AlignedVector<T> memory;
     Panels<const T> panels;
 
     explicit Weights(const Rbm<T>& model) : memory(Panels<T>::size(model.visible(), model.hidden())) {
@@ -99,9 +100,12 @@ void rbm_pseudo_log_likelihood(Context& context, const Rbm<T>& model, const Stat
     const double largest = largest_weight(model);
     const bool by_ratios = !v.dense && !(v.is_sparse() && v.sparse.values) && largest <= largest_ratio;
 
-    std::vector<double> w(visible * length), on_flip, off_flip, bias(model.visible_bias, model.visible_bias + visible);
+    AlignedVector<double> w(visible * length), on_flip, off_flip;
+    const std::vector<double> bias(model.visible_bias, model.visible_bias + visible);
+    std::vector<double> row_sums(visible);
     for (std::int64_t i = 0; i < visible; ++i) {
         std::copy(model.weights.row(i), model.weights.row(i) + hidden, w.data() + i * length);
+        for (std::int64_t j = 0; j < hidden; ++j) row_sums[i] += std::abs(w[i * length + j]);
     }
     if (by_ratios) {
         on_flip.resize(w.size());
@@ -111,10 +115,10 @@ void rbm_pseudo_log_likelihood(Context& context, const Rbm<T>& model, const Stat
             kernels.exp_minus(w.data() + i * length, length, -1, 1, off_flip.data() + i * length);
         });
     }
-    const FlipRatios ratios{on_flip.data(), off_flip.data(), length, largest};
+    const FlipRatios ratios{on_flip.data(), off_flip.data(), row_sums.data(), length, largest};
 
     const std::int64_t rows = std::min(step, v.rows());
-    std::vector<T> activations(Panels<T>::size(rows, hidden));
+    AlignedVector<T> activations(Panels<T>::size(rows, hidden));
     std::vector<std::uint64_t> words(v.is_sparse() && by_ratios ? rows * BitMatrix::words_for(visible) : 0);
     for (std::int64_t first = 0; first < v.rows(); first += step) {
         context.poll();
@@ -165,7 +169,7 @@ double rbm_log_partition(Context& context, const Rbm<T>& model) {
     const T* other_bias = by_hidden ? model.visible_bias : model.hidden_bias;
 
     std::vector<double> bias(unit_bias, unit_bias + units), start(length, padding_activation);
-    std::vector<double> rows(units * length, 0.0), up(units * length), down(units * length);
+    AlignedVector<double> rows(units * length, 0.0), up(units * length), down(units * length);
     std::copy(other_bias, other_bias + others, start.begin());
     for (std::int64_t k = 0; k < units; ++k) {
         for (std::int64_t j = 0; j < others; ++j) {

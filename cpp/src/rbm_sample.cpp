@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "aligned.hpp"
 #include "harmonium/bernoulli.hpp"
 #include "harmonium/error.hpp"
 #include "harmonium/pack.hpp"
@@ -11,8 +12,8 @@ namespace harmonium {
 namespace {
 
 template <class T>
-std::vector<T> weights_in_panels(const Rbm<T>& model) {
-    std::vector<T> memory(Panels<T>::size(model.visible(), model.hidden()));
+AlignedVector<T> weights_in_panels(const Rbm<T>& model) {
+    AlignedVector<T> memory(Panels<T>::size(model.visible(), model.hidden()));
     to_panels<T>(model.weights, {memory.data(), model.visible(), model.hidden()});
     return memory;
 }
@@ -22,9 +23,9 @@ template <class T>
 void probability(Context& context, const Rbm<T>& model, const States<T>& given, bool of_visible, Matrix<T> out) {
     constexpr std::int64_t step = 4096;
     require(out.rows == given.rows(), "RBM: ", given.rows(), " rows in, ", out.rows, " rows out");
-    const std::vector<T> weights = weights_in_panels(model);
+    const AlignedVector<T> weights = weights_in_panels(model);
     const Panels<const T> w(weights.data(), model.visible(), model.hidden());
-    std::vector<T> memory(Panels<T>::size(std::min(step, out.rows), out.cols));
+    AlignedVector<T> memory(Panels<T>::size(std::min(step, out.rows), out.cols));
     for (std::int64_t first = 0; first < out.rows; first += step) {
         context.poll();
         const std::int64_t count = std::min(step, out.rows - first);
@@ -56,7 +57,7 @@ void rbm_gibbs(Context& context, const Rbm<T>& model, const States<T>& start, bo
             " columns, the model ", from_hidden ? model.hidden() : model.visible());
     require(v.rows == n && v.cols == model.visible(), "RBM: v is ", v.rows, " x ", v.cols, ", not ", n, " x ",
             model.visible());
-    const std::vector<T> weights = weights_in_panels(model);
+    const AlignedVector<T> weights = weights_in_panels(model);
     const Panels<const T> w(weights.data(), model.visible(), model.hidden());
     std::vector<std::uint64_t> hidden_words(n * BitMatrix::words_for(model.hidden()));
     const BitMatrix h(hidden_words.data(), n, model.hidden());

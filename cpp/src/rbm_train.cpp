@@ -4,11 +4,12 @@
 #include <vector>
 
 #include "harmonium/bernoulli.hpp"
+#include "aligned.hpp"
 #include "harmonium/error.hpp"
 #include "harmonium/math.hpp"
 #include "harmonium/pack.hpp"
 #include "harmonium/rbm_likelihood.hpp"
-#include "harmonium/rbm_update.hpp"
+#include "harmonium/rbm_step.hpp"
 #include "rbm_working.hpp"
 
 namespace harmonium {
@@ -23,46 +24,89 @@ template <class T>
 class Trainer {
 public:
     Trainer(Context& context, const States<T>& x, const RbmOptions& options, RbmState<T>& state)
-        : context_(context), options_(options), state_(state), work_(state), visible_(work_.visible), hidden_(work_.hidden),
-          rows_(x.rows()), batch_size_(std::min(options.batch_size, rows_)),
-          model_rows_(options.method == Method::pcd ? work_.chains.rows : batch_size_), x_(x), batch_(x, batch_size_),
-          order_(options.shuffle && rows_ > options.batch_size ? rows_ : 0) {
-        const std::int64_t all = batch_size_ + model_rows_;
-        probability_.resize(Panels<T>::size(all, hidden_));
-        state_words_.resize(all * BitMatrix::words_for(visible_));
+        : context_(context), options_(options), state_(state), work_(state), x_(x), visible_(work_.visible),
+          hidden_(work_.hidden), rows_(x.rows()), batch_size_(std::min(options.batch_size, rows_)),
+          chains_(options.method == Method::pcd ? work_.chains.rows : 0),
+          order_(options.shuffle && rows_ > options.batch_size ? rows_ : 0), differences_(visible_), data_mean_(visible_),
+          sums_(rbm_step_sums(visible_, hidden_)) {
+        const std::int64_t all = batch_size_ + model_rows(batch_size_);
+        for (int i = 0; i < 2; ++i) slots_.emplace_back(x, batch_size_, all, hidden_);
         transposed_words_.resize(visible_ * BitMatrix::words_for(all));
-        hidden_words_.resize(model_rows_ * BitMatrix::words_for(hidden_));
-        differences_.resize(visible_ + hidden_ + Panels<T>::padded(hidden_));
-        data_mean_.resize(visible_);
-        sums_.resize(rbm_update_sums(visible_, hidden_));
-        monitor_rows();
+        hidden_words_.resize(model_rows(batch_size_) * BitMatrix::words_for(hidden_));
+        choose_monitored();
         if (work_.steps == 0) initialise();
     }
 
     RbmEpoch epoch() {
-        if (!order_.empty()) shuffle();
+        begin_order();
         activity_ = 0;
+        Slot* now = &slots_[0];
+        Slot* next = &slots_[1];
+        gather(*now, 0);
+        LayerOutput<T> data;
+        data.probability = of_data(*now, all_probability(*now));
+        data.probability_scale = T(1) / static_cast<T>(now->n);
+        data.bits = drawn_from_data(now->n);
+        data.draw = draw(Stream::hidden, 0, 0);
+        bernoulli_layer<T>(context_, now->batch.states(), work_.weights, false, work_.hidden_bias, T(1), data);
         for (std::int64_t first = 0; first < rows_; first += batch_size_) {
             context_.poll();
-            step(first, std::min(batch_size_, rows_ - first));
+            next->n = 0;
+            if (first + batch_size_ < rows_) gather(*next, first + batch_size_);
+            step(*now, *next);
+            std::swap(now, next);
         }
         ++work_.epochs;
         const double rms = check_size();
         work_.commit(state_);
-        RbmEpoch record;
-        record.epoch = work_.epochs;
-        record.hidden_activity = activity_ / static_cast<double>(rows_);
-        record.weight_rms = rms;
-        std::vector<double> scores(monitored_.rows());
-        rbm_pseudo_log_likelihood(context_, state_.model, monitored_, scores.data());
-        record.pseudo_log_likelihood =
-            std::accumulate(scores.begin(), scores.end(), 0.0) / static_cast<double>(scores.size());
-        return record;
+        return {work_.epochs, score_monitored(), activity_ / static_cast<double>(rows_ * hidden_), rms};
     }
 
 private:
+    // A batch and all that is computed for it; while one is worked on, the next is gathered into another.
+    struct Slot {
+        Batch<T> batch;
+        std::int64_t n = 0;
+        std::vector<std::uint64_t> words;  // (data's rows, then the model's) x D
+        AlignedVector<T> probability;      // the same rows x H
+
+        Slot(const States<T>& x, std::int64_t batch_size, std::int64_t all, std::int64_t hidden)
+            : batch(x, batch_size), words(all * BitMatrix::words_for(x.cols())), probability(Panels<T>::size(all, hidden)) {}
+    };
+
+    std::int64_t model_rows(std::int64_t n) const { return options_.method == Method::pcd ? chains_ : n; }
+    // Rows of the data and of the model alternate where they are equally many and all bits, see rbm_step; else the data's
+    // come first.
+    bool alternate(const Slot& slot) const { return model_rows(slot.n) == slot.n && x_.bits_only(); }
+    BitMatrix all_states(Slot& slot) const { return {slot.words.data(), slot.n + model_rows(slot.n), visible_}; }
+    Panels<T> all_probability(Slot& slot) const { return {slot.probability.data(), slot.n + model_rows(slot.n), hidden_}; }
+    template <class Rows>
+    Rows of_data(const Slot& slot, Rows all) const {
+        return alternate(slot) ? all.every_other(0, slot.n) : all.rows_from(0, slot.n);
+    }
+    template <class Rows>
+    Rows of_model(const Slot& slot, Rows all) const {
+        const std::int64_t m = model_rows(slot.n);
+        return alternate(slot) ? all.every_other(1, m) : all.rows_from(slot.n, m);
+    }
+    // Contrastive divergence starts the model from draws given the data.
+    BitMatrix drawn_from_data(std::int64_t n) {
+        return options_.method == Method::cd ? BitMatrix(hidden_words_.data(), n, hidden_) : BitMatrix();
+    }
+    // The draws of Gibbs step k (0: from the data) of the gradient step `ahead` steps from now.
+    Draw draw(Stream stream, std::uint64_t ahead, std::int64_t k) const {
+        const auto per_step = static_cast<std::uint64_t>(options_.n_gibbs_steps) + 1;
+        return {options_.seed, stream, (work_.steps + ahead) * per_step + static_cast<std::uint64_t>(k)};
+    }
+
+    void gather(Slot& slot, std::int64_t first) {
+        slot.n = std::min(batch_size_, rows_ - first);
+        slot.batch.gather(order_.empty() ? nullptr : order_.data(), first, slot.n, of_data(slot, all_states(slot)));
+    }
+
     // Fisher and Yates; the draw of place i is row i of (seed, epoch).
-    void shuffle() {
+    void begin_order() {
+        if (order_.empty()) return;
         std::iota(order_.begin(), order_.end(), std::int64_t(0));
         const Draw draw(options_.seed, Stream::shuffle, work_.epochs);
         for (std::int64_t i = rows_ - 1; i > 0; --i) {
@@ -71,144 +115,134 @@ private:
         }
     }
 
-    // One gradient step from rows [first, first + n) of the epoch's order.
-    void step(std::int64_t first, std::int64_t n) {
-        const std::int64_t m = options_.method == Method::pcd ? model_rows_ : n;
-        const Panels<T> probability(probability_.data(), n + m, hidden_);
-        const BitMatrix all(state_words_.data(), n + m, visible_);
-        const BitMatrix h(hidden_words_.data(), m, hidden_);
-        batch_.gather(order_.empty() ? nullptr : order_.data(), first, n, all.rows_from(0, n));
-        const bool data_is_bits = batch_.is_bits();
-        const std::int64_t bit_rows = data_is_bits ? n + m : m;
+    // One gradient step from `now`, whose p(h | data) are known; those of `next` are known afterwards.
+    void step(Slot& now, Slot& next) {
+        const std::int64_t n = now.n, m = model_rows(n), bit_rows = now.batch.is_bits() ? n + m : m;
+        const BitMatrix all = all_states(now), model = of_model(now, all);
         const BitMatrix transposed(transposed_words_.data(), visible_, bit_rows);
+        const BitMatrix h = options_.method == Method::pcd ? work_.chains : drawn_from_data(n);
+        sample_model(model, h);
+        transpose_bits(context_, bit_rows == m ? model : all, transposed);
+        visible_means(now, transposed);
 
-        LayerOutput<T> data;
-        data.probability = probability.rows_from(0, n);
-        data.probability_scale = T(1) / static_cast<T>(n);
-        data.draw = {options_.seed, Stream::hidden, work_.steps * draws_per_step()};
-        if (options_.method == Method::cd) data.bits = h;
-        bernoulli_layer<T>(context_, batch_.states(), work_.weights, false, work_.hidden_bias, T(1), data);
-
-        sample_model(all.rows_from(n, m), options_.method == Method::pcd ? work_.chains : h, probability.rows_from(n, m));
-        transpose_bits(context_, all.rows_from(n + m - bit_rows, bit_rows), transposed);
-        T* dv = differences_.data();
-        T* dh = dv + visible_;
-        visible_means(transposed, n, m, dv);
-        hidden_means(probability, n, dh);
-
-        RbmGradient<T> gradient{};
-        gradient.bits = transposed;
-        if (!data_is_bits) gradient.dense = batch_.states().dense;
-        gradient.probability = probability;
-        gradient.visible_difference = dv;
-        gradient.hidden_difference = dh;
-        gradient.visible_offset = options_.centering ? work_.visible_offset : nullptr;
-        gradient.hidden_offset = options_.centering ? work_.hidden_offset : nullptr;
-        RbmStep<T> update;
-        update.learning_rate = static_cast<T>(options_.learning_rate);
-        update.momentum = static_cast<T>(options_.momentum);
-        update.weight_decay = static_cast<T>(options_.weight_decay);
-        update.weights = work_.weights;
-        update.visible_bias = work_.visible_bias;
-        update.hidden_bias = work_.hidden_bias;
-        update.weight_velocity = work_.weight_velocity;
-        update.visible_velocity = work_.visible_velocity;
-        update.hidden_velocity = work_.hidden_velocity;
-        update.sums = sums_.data();
-        rbm_update(context_, gradient, update);
+        RbmStep<T> s;
+        s.weights = work_.weights;
+        s.visible_bias = work_.visible_bias;
+        s.hidden_bias = work_.hidden_bias;
+        s.weight_velocity = work_.weight_velocity;
+        s.visible_velocity = work_.visible_velocity;
+        s.hidden_velocity = work_.hidden_velocity;
+        s.learning_rate = static_cast<T>(options_.learning_rate);
+        s.momentum = static_cast<T>(options_.momentum);
+        s.weight_decay = static_cast<T>(options_.weight_decay);
+        s.probability = all_probability(now);
+        s.data_probability = of_data(now, s.probability);
+        s.model_probability = of_model(now, s.probability);
+        s.model = model;
+        if (options_.method == Method::pcd) s.model_hidden = h;
+        s.draw = draw(Stream::hidden, 0, options_.n_gibbs_steps);
+        s.transposed = transposed;
+        if (!now.batch.is_bits()) s.dense = now.batch.states().dense;
+        s.visible_difference = differences_.data();
+        s.centred = options_.centering;
+        s.visible_offset = work_.visible_offset;
+        s.hidden_offset = work_.hidden_offset;
+        s.offset_rate = static_cast<T>(options_.offset_rate);
+        if (next.n > 0) {
+            s.next = next.batch.states();
+            s.next_probability = of_data(next, all_probability(next));
+            s.next_hidden = drawn_from_data(next.n);
+            s.next_draw = draw(Stream::hidden, 1, 0);
+        }
+        s.sums = sums_.data();
+        activity_ += rbm_step(context_, s) * static_cast<double>(n);
         ++work_.steps;
     }
 
-    std::uint64_t draws_per_step() const { return static_cast<std::uint64_t>(options_.n_gibbs_steps) + 1; }
-
-    // From hidden states h: v, p(h | v), and h again where a further step or the chains need it.
-    void sample_model(BitMatrix v, BitMatrix h, Panels<T> probability) {
+    // From hidden states h to visible states v, n_gibbs_steps times; the last p(h | v) is left to rbm_step.
+    void sample_model(BitMatrix v, BitMatrix h) {
         for (std::int64_t k = 1; k <= options_.n_gibbs_steps; ++k) {
-            const bool last = k == options_.n_gibbs_steps;
-            const std::uint64_t number = work_.steps * draws_per_step() + static_cast<std::uint64_t>(k);
             LayerOutput<T> out;
+            if (k > 1) {
+                out.bits = h;
+                out.draw = draw(Stream::hidden, 0, k - 1);
+                bernoulli_layer<T>(context_, v, work_.weights, false, work_.hidden_bias, T(1), out);
+            }
             out.bits = v;
-            out.draw = {options_.seed, Stream::visible, number};
+            out.draw = draw(Stream::visible, 0, k);
             bernoulli_layer<T>(context_, h, work_.weights, true, work_.visible_bias, T(1), out);
-            out.draw = {options_.seed, Stream::hidden, number};
-            out.bits = last && options_.method == Method::cd ? BitMatrix() : h;
-            if (last) out.probability = probability, out.probability_scale = T(-1) / static_cast<T>(v.rows);
-            bernoulli_layer<T>(context_, v, work_.weights, false, work_.hidden_bias, T(1), out);
         }
     }
 
-    // dv = mean over the data - mean over the model, and the data's mean into the offset.
-    void visible_means(BitMatrix transposed, std::int64_t n, std::int64_t m, T* dv) {
-        const std::int64_t model_from = transposed.cols - m;
-        if (!batch_.is_bits()) dense_mean(n);
+    // Mean over the data - mean over the model into differences_, and the data's mean into the offset.
+    void visible_means(const Slot& slot, BitMatrix transposed) {
+        const std::int64_t m = model_rows(slot.n), of_bits = transposed.cols - m;
+        const bool alternating = alternate(slot);
+        if (of_bits == 0) dense_mean(slot);
+        const auto rate = static_cast<T>(options_.offset_rate);
         for (std::int64_t i = 0; i < visible_; ++i) {
             const std::uint64_t* words = transposed.row(i);
-            std::int64_t all = 0, of_data = 0;
-            for (std::int64_t w = 0; w < transposed.words(); ++w) all += __builtin_popcountll(words[w]);
-            for (std::int64_t w = 0; 64 * w < model_from; ++w) {
-                const std::int64_t left = model_from - 64 * w;
-                const std::uint64_t mask = left >= 64 ? ~std::uint64_t(0) : (std::uint64_t(1) << left) - 1;
-                of_data += __builtin_popcountll(words[w] & mask);
+            std::int64_t all = 0, data = 0;
+            for (std::int64_t w = 0; w < transposed.words(); ++w) {
+                all += __builtin_popcountll(words[w]);
+                const std::int64_t left = of_bits - 64 * w;
+                const std::uint64_t of_data = alternating ? 0x5555555555555555u
+                                              : left >= 64 ? ~std::uint64_t(0)
+                                              : left > 0   ? (std::uint64_t(1) << left) - 1
+                                                           : 0;
+                data += __builtin_popcountll(words[w] & of_data);
             }
-            if (batch_.is_bits()) data_mean_[i] = static_cast<T>(of_data) / static_cast<T>(n);
-            dv[i] = data_mean_[i] - static_cast<T>(all - of_data) / static_cast<T>(m);
-            work_.visible_offset[i] += static_cast<T>(options_.offset_rate) * (data_mean_[i] - work_.visible_offset[i]);
+            if (of_bits > 0) data_mean_[i] = static_cast<T>(data) / static_cast<T>(slot.n);
+            differences_[i] = data_mean_[i] - static_cast<T>(all - data) / static_cast<T>(m);
+            work_.visible_offset[i] += rate * (data_mean_[i] - work_.visible_offset[i]);
         }
     }
 
-    void dense_mean(std::int64_t n) {
-        const Matrix<const T> x = batch_.states().dense;
+    void dense_mean(const Slot& slot) {
+        const Matrix<const T> x = slot.batch.states().dense;
         std::fill(data_mean_.begin(), data_mean_.end(), T(0));
-        for (std::int64_t r = 0; r < n; ++r) {
+        for (std::int64_t r = 0; r < x.rows; ++r) {
             for (std::int64_t i = 0; i < visible_; ++i) data_mean_[i] += x.row(r)[i];
         }
-        for (T& mean : data_mean_) mean /= static_cast<T>(n);
-    }
-
-    void hidden_means(Panels<const T> probability, std::int64_t n, T* dh) {
-        T* of_data = dh + hidden_;
-        column_sums<T>(context_, probability.rows_from(0, n), of_data);
-        column_sums<T>(context_, probability, dh);
-        double activity = 0;
-        for (std::int64_t j = 0; j < hidden_; ++j) {
-            activity += of_data[j];
-            work_.hidden_offset[j] += static_cast<T>(options_.offset_rate) * (of_data[j] - work_.hidden_offset[j]);
-        }
-        activity_ += activity / static_cast<double>(hidden_) * static_cast<double>(n);
+        for (T& mean : data_mean_) mean /= static_cast<T>(x.rows);
     }
 
     // From the first batch of the first epoch. The caller's state takes the initial values at once, so that a model which
     // is interrupted before its first epoch has ended can be used.
     void initialise() {
-        const std::int64_t n = batch_size_;
-        if (!order_.empty()) shuffle();
-        batch_.gather(order_.empty() ? nullptr : order_.data(), 0, n, BitMatrix(state_words_.data(), n, visible_));
+        Slot& slot = slots_[0];
+        begin_order();
+        gather(slot, 0);
+        const std::int64_t n = slot.n;
         const Draw draw(options_.seed, Stream::weights, 0);
         const double width = initial_weight_std * std::sqrt(12.0);
-        for (std::int64_t i = 0; i < visible_; ++i) {
-            for (std::int64_t j = 0; j < hidden_; ++j) {
-                const double u = uniform<double>(draw, static_cast<std::uint32_t>(i), static_cast<std::uint64_t>(j));
-                work_.weights.at(i, j) = static_cast<T>((u - 0.5) * width);
+        context_.parallel_for(work_.weights.count(), [&](std::int64_t p, int) {
+            const Matrix<T> panel = work_.weights.panel(p);
+            for (std::int64_t i = 0; i < visible_; ++i) {
+                for (std::int64_t j = 0; j < work_.weights.valid_cols(p); ++j) {
+                    const double u = uniform<double>(draw, static_cast<std::uint32_t>(i), static_cast<std::uint64_t>(64 * p + j));
+                    panel.row(i)[j] = static_cast<T>((u - 0.5) * width);
+                }
             }
-        }
+        });
         std::fill(work_.hidden_bias, work_.hidden_bias + hidden_, T(0));
         std::fill(work_.hidden_offset, work_.hidden_offset + hidden_, T(0.5));
-        if (batch_.is_bits()) {
+        if (slot.batch.is_bits()) {
+            const BitMatrix bits = of_data(slot, all_states(slot));
             for (std::int64_t i = 0; i < visible_; ++i) {
                 std::int64_t ones = 0;
-                const BitMatrix bits(state_words_.data(), n, visible_);
                 for (std::int64_t r = 0; r < n; ++r) ones += bits.bit(r, i);
                 data_mean_[i] = static_cast<T>(ones) / static_cast<T>(n);
             }
         } else {
-            dense_mean(n);
+            dense_mean(slot);
         }
         for (std::int64_t i = 0; i < visible_; ++i) {
-            const double on = (static_cast<double>(data_mean_[i]) * static_cast<double>(n) + 0.5) / (static_cast<double>(n) + 1);
+            const double on = (std::clamp(static_cast<double>(data_mean_[i]), 0.0, 1.0) * static_cast<double>(n) + 0.5) / (static_cast<double>(n) + 1);
             work_.visible_bias[i] = static_cast<T>(log(on) - log(1 - on));
             work_.visible_offset[i] = data_mean_[i];
         }
-        std::vector<T> zeros(work_.chains.rows * hidden_);
+        const std::vector<T> zeros(work_.chains.rows * hidden_);
         bernoulli<T>(context_, Matrix<const T>(zeros.data(), work_.chains.rows, hidden_), work_.hidden_bias, T(1),
                      {options_.seed, Stream::start, 0}, 0, {}, work_.chains);
         work_.commit(state_);
@@ -243,30 +277,33 @@ private:
         return std::sqrt(squares / static_cast<double>(visible_ * hidden_));
     }
 
-    // At most 256 rows, evenly spread: scoring them costs a few per cent of an epoch.
-    void monitor_rows() {
-        const std::int64_t count = std::min<std::int64_t>(rows_, std::clamp<std::int64_t>(rows_ / 100, 64, 256));
+    // At most 250 rows, evenly spread: scoring them costs a few per cent of an epoch.
+    void choose_monitored() {
+        const std::int64_t count = std::min<std::int64_t>(rows_, std::clamp<std::int64_t>(rows_ / 500, 50, 250));
         std::vector<std::int64_t> chosen(count);
         for (std::int64_t i = 0; i < count; ++i) chosen[i] = i * rows_ / count;
-        monitor_words_.resize(count * BitMatrix::words_for(visible_));
-        monitor_batch_.emplace_back(x_, count);
-        monitor_batch_[0].gather(chosen.data(), 0, count, BitMatrix(monitor_words_.data(), count, visible_));
-        monitored_ = monitor_batch_[0].states();
+        monitored_.emplace_back(x_, count, count, 0);
+        monitored_[0].batch.gather(chosen.data(), 0, count, BitMatrix(monitored_[0].words.data(), count, visible_));
+    }
+
+    double score_monitored() {
+        const States<T>& rows = monitored_[0].batch.states();
+        std::vector<double> scores(rows.rows());
+        rbm_pseudo_log_likelihood(context_, state_.model, rows, scores.data());
+        return std::accumulate(scores.begin(), scores.end(), 0.0) / static_cast<double>(scores.size());
     }
 
     Context& context_;
     const RbmOptions& options_;
     RbmState<T>& state_;
     Working<T> work_;
-    std::int64_t visible_, hidden_, rows_, batch_size_, model_rows_;
-    States<T> x_;
-    Batch<T> batch_;
+    const States<T>& x_;
+    std::int64_t visible_, hidden_, rows_, batch_size_, chains_;
     std::vector<std::int64_t> order_;
-    std::vector<T> probability_, differences_, data_mean_;
-    std::vector<std::uint64_t> state_words_, transposed_words_, hidden_words_, monitor_words_;
+    std::vector<T> differences_, data_mean_;
     std::vector<double> sums_;
-    std::vector<Batch<T>> monitor_batch_;
-    States<T> monitored_;
+    std::vector<Slot> slots_, monitored_;
+    std::vector<std::uint64_t> transposed_words_, hidden_words_;
     double activity_ = 0;
 };
 

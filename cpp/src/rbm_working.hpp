@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "aligned.hpp"
 #include "harmonium/pack.hpp"
 #include "harmonium/rbm.hpp"
 
@@ -61,7 +62,7 @@ public:
     bool is_bits() const { return !states_.dense; }
 
 private:
-    bool binary_sparse() const { return x_.is_sparse() && !x_.sparse.values; }
+    bool binary_sparse() const { return x_.is_sparse() && x_.bits_only(); }
 
     States<T> x_, states_;
     std::vector<T> dense_;
@@ -73,7 +74,7 @@ private:
 template <class T>
 struct Working {
     std::int64_t visible, hidden;
-    std::vector<T> memory;
+    AlignedVector<T> memory;
     Panels<T> weights, weight_velocity;
     T *visible_bias, *hidden_bias, *visible_offset, *hidden_offset, *visible_velocity, *hidden_velocity;
     std::vector<std::uint64_t> chain_words;

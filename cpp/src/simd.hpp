@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -30,6 +31,31 @@ struct Simd {
     static HARMONIUM_INLINE Vector load(const T* p) { return *reinterpret_cast<const Unaligned*>(p); }
     static HARMONIUM_INLINE void store(T* p, Vector v) { *reinterpret_cast<Unaligned*>(p) = v; }
 };
+
+// The sum of all lanes, by halves.
+template <class T>
+HARMONIUM_INLINE T sum_of_lanes(typename Simd<T>::Vector v) {
+    using Index = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
+    static constexpr Index around[32] = {0, 1, 2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
+                                         16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
+#pragma GCC unroll 4
+    for (int half = Simd<T>::lanes / 2; half > 0; half /= 2) {
+        // Indices count modulo the number of lanes: this turns v by half.
+        v += __builtin_shuffle(v, Simd<Index>::load(around + half));
+    }
+    return v[0];
+}
+
+// Calls function(std::integral_constant<int, vectors>, first column) over pieces of at most Most (8 or 4) vectors.
+template <class T, int Most, class Function>
+HARMONIUM_INLINE void over_columns(std::int64_t cols, const Function& function) {
+    constexpr int lanes = Simd<T>::lanes;
+    std::int64_t c = 0;
+    for (; cols - c >= Most * lanes; c += Most * lanes) function(std::integral_constant<int, Most>(), c);
+    if (Most > 4 && cols - c >= 4 * lanes) function(std::integral_constant<int, 4>(), c), c += 4 * lanes;
+    if (cols - c >= 2 * lanes) function(std::integral_constant<int, 2>(), c), c += 2 * lanes;
+    if (cols - c >= lanes) function(std::integral_constant<int, 1>(), c);
+}
 
 using Words = Simd<std::uint64_t>::Vector;
 

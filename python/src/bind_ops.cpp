@@ -6,7 +6,7 @@
 #include "harmonium/gemm.hpp"
 #include "harmonium/math.hpp"
 #include "harmonium/pack.hpp"
-#include "harmonium/rbm_update.hpp"
+#include "harmonium/rbm_step.hpp"
 
 namespace harmonium_python {
 
@@ -112,48 +112,62 @@ Array<T> elementwise(const std::string& name, const Array<T>& x) {
     return out;
 }
 
-// rbm_update on plain arrays, all of them changed in place; transposed bits, then rows of numbers if any.
+// rbm_step on plain arrays, all but the states changed in place. Returns the model's probabilities and draws.
 template <class T>
-void py_rbm_update(const Words& words, std::int64_t bit_rows, const Array<T>& dense, const Array<T>& probability,
-                   const Array<T>& visible_difference, const Array<T>& hidden_difference, const py::object& visible_offset,
-                   const py::object& hidden_offset, double learning_rate, double momentum, double weight_decay,
-                   Array<T> weights, Array<T> visible_bias, Array<T> hidden_bias, Array<T> weight_velocity,
-                   Array<T> visible_velocity, Array<T> hidden_velocity) {
+py::tuple py_rbm_step(const PyStates& data, const Array<T>& data_probability, const Words& model,
+                      const Array<T>& visible_difference, bool centred, const Array<T>& visible_offset,
+                      Array<T> hidden_offset, double offset_rate, double learning_rate, double momentum,
+                      double weight_decay, Array<T> weights, Array<T> visible_bias, Array<T> hidden_bias,
+                      Array<T> weight_velocity, Array<T> visible_velocity, Array<T> hidden_velocity, std::uint64_t seed) {
     const Matrix<T> w = mutable_matrix(weights), velocity = mutable_matrix(weight_velocity);
-    const std::int64_t visible = w.rows, hidden = w.cols;
-    std::vector<T> w_memory(Panels<T>::size(visible, hidden)), v_memory(w_memory.size());
-    const Matrix<const T> p = matrix(probability);
-    std::vector<T> p_memory(Panels<T>::size(p.rows, hidden));
-    std::vector<double> sums(rbm_update_sums(visible, hidden));
-    const Panels<T> p_panels(p_memory.data(), p.rows, hidden);
-    to_panels<T>(p, p_panels);
-    RbmGradient<T> g{};
-    g.bits = bits(words, bit_rows);
-    g.dense = matrix(dense);
-    g.probability = p_panels;
-    g.visible_difference = vector(visible_difference, visible);
-    g.hidden_difference = vector(hidden_difference, hidden);
-    if (!visible_offset.is_none()) {
-        g.visible_offset = vector(visible_offset.cast<Array<T>>(), visible);
-        g.hidden_offset = vector(hidden_offset.cast<Array<T>>(), hidden);
-    }
+    const std::int64_t visible = w.rows, hidden = w.cols, n = data.rows, m = model.shape(0);
+    const Matrix<const T> given = matrix(data_probability);
+    std::vector<T> w_memory(Panels<T>::size(visible, hidden)), v_memory(w_memory.size()), p_memory(Panels<T>::size(n + m, hidden));
+    std::vector<T> all(static_cast<std::size_t>((n + m) * hidden));
+    std::copy(given.data, given.data + n * hidden, all.begin());
+    const States<T> x = data.view<T>();
+    const std::int64_t bit_rows = x.is_bits() ? n + m : m, words = BitMatrix::words_for(visible);
+    std::vector<std::uint64_t> stacked(static_cast<std::size_t>(bit_rows * words));
+    if (x.is_bits()) std::copy(x.bits.data, x.bits.data + n * words, stacked.begin());
+    std::copy(model.data(), model.data() + m * words, stacked.end() - m * words);
+    std::vector<std::uint64_t> transposed(static_cast<std::size_t>(visible * BitMatrix::words_for(bit_rows)));
+    std::vector<double> sums(static_cast<std::size_t>(rbm_step_sums(visible, hidden)));
+    Words drawn = new_bits(m, hidden);
+    Array<T> model_probability = new_matrix<T>(m, hidden);
+    Context context;
+    transpose_bits(context, BitMatrix(stacked.data(), bit_rows, visible), BitMatrix(transposed.data(), visible, bit_rows));
     RbmStep<T> s;
-    s.learning_rate = static_cast<T>(learning_rate);
-    s.momentum = static_cast<T>(momentum);
-    s.weight_decay = static_cast<T>(weight_decay);
     s.weights = {w_memory.data(), visible, hidden};
     s.weight_velocity = {v_memory.data(), visible, hidden};
+    s.probability = {p_memory.data(), n + m, hidden};
     to_panels<T>(w, s.weights);
     to_panels<T>(velocity, s.weight_velocity);
+    to_panels<T>(Matrix<const T>(all.data(), n + m, hidden), s.probability);
     s.visible_bias = mutable_vector(visible_bias, visible);
     s.hidden_bias = mutable_vector(hidden_bias, hidden);
     s.visible_velocity = mutable_vector(visible_velocity, visible);
     s.hidden_velocity = mutable_vector(hidden_velocity, hidden);
+    s.learning_rate = static_cast<T>(learning_rate);
+    s.momentum = static_cast<T>(momentum);
+    s.weight_decay = static_cast<T>(weight_decay);
+    s.data_probability = s.probability.rows_from(0, n);
+    s.model_probability = s.probability.rows_from(n, m);
+    s.model = bits(model, visible);
+    s.model_hidden = mutable_bits(drawn, hidden);
+    s.draw = Draw(seed, Stream::hidden, 0);
+    s.transposed = BitMatrix(transposed.data(), visible, bit_rows);
+    s.dense = x.dense;
+    s.visible_difference = vector(visible_difference, visible);
+    s.centred = centred;
+    s.visible_offset = vector(visible_offset, visible);
+    s.hidden_offset = mutable_vector(hidden_offset, hidden);
+    s.offset_rate = static_cast<T>(offset_rate);
     s.sums = sums.data();
-    Context context;
-    rbm_update(context, g, s);
+    rbm_step(context, s);
     from_panels<T>(s.weights, w);
     from_panels<T>(s.weight_velocity, velocity);
+    from_panels<T>(s.probability.rows_from(n, m), mutable_matrix(model_probability));
+    return py::make_tuple(model_probability, drawn);
 }
 
 template <class T>
@@ -165,11 +179,11 @@ void bind_typed(py::module_& m) {
     m.def("bernoulli", &py_bernoulli<T>, exactly("activation"), exactly("bias"), py::arg("scale"), py::arg("seed"),
           py::arg("stream"), py::arg("step"), py::arg("first_row"));
     m.def("elementwise", &elementwise<T>, py::arg("name"), exactly("x"));
-    m.def("rbm_update", &py_rbm_update<T>, py::arg("bits"), py::arg("bit_rows"), exactly("dense"), exactly("probability"),
-          exactly("visible_difference"), exactly("hidden_difference"), py::arg("visible_offset"), py::arg("hidden_offset"),
-          py::arg("learning_rate"), py::arg("momentum"), py::arg("weight_decay"), exactly("weights"),
-          exactly("visible_bias"), exactly("hidden_bias"), exactly("weight_velocity"), exactly("visible_velocity"),
-          exactly("hidden_velocity"));
+    m.def("rbm_step", &py_rbm_step<T>, py::arg("data"), exactly("data_probability"), exactly("model"),
+          exactly("visible_difference"), py::arg("centred"), exactly("visible_offset"), exactly("hidden_offset"),
+          py::arg("offset_rate"), py::arg("learning_rate"), py::arg("momentum"), py::arg("weight_decay"),
+          exactly("weights"), exactly("visible_bias"), exactly("hidden_bias"), exactly("weight_velocity"),
+          exactly("visible_velocity"), exactly("hidden_velocity"), py::arg("seed"));
 }
 
 template <class T>

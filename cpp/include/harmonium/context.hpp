@@ -27,8 +27,8 @@ public:
     void set_interrupt(std::function<bool()> test);
     void poll();
 
-    // Runs body(task, worker) for every task in [0, tasks). Tasks are handed out as threads get free, so which worker
-    // runs which task is not fixed: results must not depend on it. The body must not throw.
+    // Runs body(task, worker) for every task in [0, tasks). A worker has its share, always the same one, and then takes
+    // what others have left: which worker runs a task is not fixed, results must not depend on it. It must not throw.
     template <class Body>
     void parallel_for(std::int64_t tasks, const Body& body) {
         run(tasks, [](const void* b, std::int64_t task, int worker) { (*static_cast<const Body*>(b))(task, worker); },

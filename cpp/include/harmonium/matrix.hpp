@@ -46,6 +46,7 @@ struct BitMatrixView {
     std::int64_t words() const { return words_for(cols); }
     Word* row(std::int64_t i) const { return data + i * stride; }
     BitMatrixView rows_from(std::int64_t first, std::int64_t count) const { return {row(first), count, cols, stride}; }
+    BitMatrixView every_other(std::int64_t first, std::int64_t count) const { return {row(first), count, cols, 2 * stride}; }
     bool bit(std::int64_t i, std::int64_t j) const { return row(i)[j / 64] >> (j % 64) & 1; }
     explicit operator bool() const { return data != nullptr; }
 };
@@ -62,15 +63,18 @@ struct Panels {
     T* data = nullptr;
     std::int64_t rows = 0;
     std::int64_t cols = 0;
-    std::int64_t first = 0;   // this view's first row among
-    std::int64_t height = 0;  // the rows that each panel has in memory
+    // This view has rows first, first + step, ... of the `height` rows that each panel has in memory.
+    std::int64_t first = 0;
+    std::int64_t height = 0;
+    std::int64_t step = 1;
 
     Panels() = default;
     Panels(T* data_, std::int64_t rows_, std::int64_t cols_) : Panels(data_, rows_, cols_, 0, rows_) {}
-    Panels(T* data_, std::int64_t rows_, std::int64_t cols_, std::int64_t first_, std::int64_t height_)
-        : data(data_), rows(rows_), cols(cols_), first(first_), height(height_) {}
+    Panels(T* data_, std::int64_t rows_, std::int64_t cols_, std::int64_t first_, std::int64_t height_,
+           std::int64_t step_ = 1)
+        : data(data_), rows(rows_), cols(cols_), first(first_), height(height_), step(step_) {}
     template <class U, class = std::enable_if_t<std::is_same_v<const U, T>>>
-    Panels(const Panels<U>& other) : Panels(other.data, other.rows, other.cols, other.first, other.height) {}
+    Panels(const Panels<U>& other) : Panels(other.data, other.rows, other.cols, other.first, other.height, other.step) {}
 
     static std::int64_t padded(std::int64_t cols) { return (cols + 15) / 16 * 16; }
     static std::int64_t size(std::int64_t rows, std::int64_t cols) { return rows * padded(cols); }
@@ -78,9 +82,14 @@ struct Panels {
     std::int64_t valid_cols(std::int64_t p) const { return p + 1 < count() ? width : cols - p * width; }
     std::int64_t panel_cols(std::int64_t p) const { return padded(valid_cols(p)); }
     Matrix<T> panel(std::int64_t p) const {
-        return {data + p * height * width + first * panel_cols(p), rows, panel_cols(p)};
+        return {data + p * height * width + first * panel_cols(p), rows, panel_cols(p), step * panel_cols(p)};
     }
-    Panels rows_from(std::int64_t row, std::int64_t count_) const { return {data, count_, cols, first + row, height}; }
+    Panels rows_from(std::int64_t row, std::int64_t count_) const {
+        return {data, count_, cols, first + row * step, height, step};
+    }
+    Panels every_other(std::int64_t row, std::int64_t count_) const {
+        return {data, count_, cols, first + row * step, height, 2 * step};
+    }
     T& at(std::int64_t i, std::int64_t j) const { return panel(j / width).row(i)[j % width]; }
     explicit operator bool() const { return data != nullptr; }
 };
