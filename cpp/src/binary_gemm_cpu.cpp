@@ -52,11 +52,30 @@ void build_table(const T* b, std::int64_t stride, int valid, T* table) {
     }
 }
 
+// Fetches the lines of the next tile a few at each row, while the sums of this one are taken.
+class Ahead {
+public:
+    template <class T>
+    Ahead(const T* next, std::int64_t elements, std::int64_t rows)
+        : line_(reinterpret_cast<const char*>(next)),
+          end_(line_ + elements * static_cast<std::int64_t>(sizeof(T))),
+          each_((elements * static_cast<std::int64_t>(sizeof(T)) / line_bytes + rows - 1) / rows) {}
+
+    HARMONIUM_INLINE void fetch() {
+        for (std::int64_t k = 0; k < each_ && line_ < end_; ++k, line_ += line_bytes) __builtin_prefetch(line_);
+    }
+
+private:
+    const char* line_;
+    const char* end_;
+    std::int64_t each_;
+};
+
 // 64 inputs against one line of columns ("four Russians": Arlazarov, Dinic, Kronrod, Faradzev 1970): Group inputs are
 // one table look-up; the last group of 64 = 12 * 5 + 4 is one of four.
 template <class T, int Group>
 void multiply_line(const std::uint64_t* bits, std::int64_t bit_stride, std::int64_t n, int valid, const T* b,
-                   std::int64_t b_stride, T* acc, std::int64_t acc_stride, T* tables) {
+                   std::int64_t b_stride, T* acc, std::int64_t acc_stride, T* tables, Ahead& ahead) {
     using S = Simd<T>;
     constexpr int line = line_bytes / sizeof(T);
     constexpr int vectors = line / S::lanes;
@@ -72,6 +91,7 @@ void multiply_line(const std::uint64_t* bits, std::int64_t bit_stride, std::int6
         }
     }
     for (std::int64_t r = 0; r < n; ++r) {
+        ahead.fetch();
         const std::uint64_t word = bits[r * bit_stride];
         T* out = acc + r * acc_stride;
         typename S::Vector sum[vectors];
@@ -89,9 +109,10 @@ void multiply_line(const std::uint64_t* bits, std::int64_t bit_stride, std::int6
 // Where few bits are set, adding the rows of b at the set bits is cheaper. The tile of b stays in the first-level cache.
 template <class T, int Vectors>
 void add_rows(const std::uint64_t* bits, std::int64_t bit_stride, std::int64_t n, const T* tile, std::int64_t tile_stride,
-              T* acc, std::int64_t acc_stride) {
+              T* acc, std::int64_t acc_stride, Ahead& ahead) {
     using S = Simd<T>;
     for (std::int64_t r = 0; r < n; ++r) {
+        ahead.fetch();
         std::uint64_t word = bits[r * bit_stride];
         if (!word) continue;
         T* out = acc + r * acc_stride;
@@ -121,9 +142,10 @@ void build_pairs(const T* tile, int valid, std::int64_t cols, T* sums) {
 
 template <class T, int Vectors>
 void add_pairs(const std::uint64_t* bits, std::int64_t bit_stride, std::int64_t n, const T* tile, const T* sums,
-               std::int64_t tile_stride, T* acc, std::int64_t acc_stride) {
+               std::int64_t tile_stride, T* acc, std::int64_t acc_stride, Ahead& ahead) {
     using S = Simd<T>;
     for (std::int64_t r = 0; r < n; ++r) {
+        ahead.fetch();
         const std::uint64_t word = bits[r * bit_stride];
         if (!word) continue;
         T* out = acc + r * acc_stride;
@@ -178,6 +200,8 @@ void multiply(ConstBitMatrix a, Matrix<const T> b, Matrix<T> acc, T* scratch) {
         const Way way = cheapest(ones, pairs, a.rows);
         const int valid = static_cast<int>(std::min<std::int64_t>(64, a.cols - 64 * w));
         const T* inputs = b.row(64 * w);
+        const std::int64_t coming = b.stride == b.cols ? std::clamp<std::int64_t>(a.cols - 64 * (w + 1), 0, 64) : 0;
+        Ahead ahead(inputs + 64 * b.stride, coming * b.cols, a.rows);
         if (way == Way::rows || way == Way::pairs) {
             // A copy without gaps: at b's own stride rows may fall on few cache sets, or straddle lines.
             const T* tile = inputs;
@@ -190,15 +214,15 @@ void multiply(ConstBitMatrix a, Matrix<const T> b, Matrix<T> acc, T* scratch) {
             over_columns<T, 8>(b.cols, [&](auto vectors, std::int64_t c) {
                 constexpr int count = decltype(vectors)::value;
                 if (way == Way::pairs) {
-                    add_pairs<T, count>(bits, a.stride, a.rows, tile + c, sums + c, b.cols, acc.data + c, acc.stride);
+                    add_pairs<T, count>(bits, a.stride, a.rows, tile + c, sums + c, b.cols, acc.data + c, acc.stride, ahead);
                 } else {
-                    add_rows<T, count>(bits, a.stride, a.rows, tile + c, b.cols, acc.data + c, acc.stride);
+                    add_rows<T, count>(bits, a.stride, a.rows, tile + c, b.cols, acc.data + c, acc.stride, ahead);
                 }
             });
         } else if (way != Way::skip) {
             const auto run = way == Way::tables_of_4 ? multiply_line<T, 4> : multiply_line<T, 5>;
             for (std::int64_t c = 0; c < b.cols; c += line) {
-                run(bits, a.stride, a.rows, valid, inputs + c, b.stride, acc.data + c, acc.stride, scratch);
+                run(bits, a.stride, a.rows, valid, inputs + c, b.stride, acc.data + c, acc.stride, scratch, ahead);
             }
         }
     }

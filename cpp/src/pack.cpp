@@ -4,24 +4,9 @@
 #include <cmath>
 
 #include "harmonium/error.hpp"
+#include "pack_kernels.hpp"
 
 namespace harmonium {
-
-namespace {
-
-// In place: 64 x 64 bits, a[i] bit j <-> a[j] bit i, by swapping ever smaller off-diagonal blocks.
-void transpose_64(std::uint64_t* a) {
-    std::uint64_t mask = 0x00000000FFFFFFFFull;
-    for (int half = 32; half != 0; half >>= 1, mask ^= mask << half) {
-        for (int i = 0; i < 64; i = (i + half + 1) & ~half) {
-            const std::uint64_t swap = ((a[i] >> half) ^ a[i + half]) & mask;
-            a[i] ^= swap << half;
-            a[i + half] ^= swap;
-        }
-    }
-}
-
-}  // namespace
 
 template <class T>
 Content check_states(const char* who, const T* x, std::int64_t rows, std::int64_t cols, std::int64_t row_stride,
@@ -92,10 +77,14 @@ void transpose_bits(Context& context, ConstBitMatrix bits, BitMatrix out) {
             const std::int64_t rows = std::min<std::int64_t>(64, bits.rows - first);
             for (std::int64_t i = 0; i < rows; ++i) block[i] = bits.row(first + i)[w];
             std::fill(block + rows, block + 64, 0);
-            transpose_64(block);
+            pack_kernels<std::uint64_t>().transpose_block(block);
             for (std::int64_t j = 0; j < columns; ++j) out.row(64 * w + j)[first / 64] = block[j];
         }
     });
+}
+
+void count_bits(ConstBitMatrix bits, const std::uint64_t* mask, std::int64_t* selected, std::int64_t* others) {
+    pack_kernels<std::uint64_t>().count(bits, mask, selected, others);
 }
 
 template <class T>

@@ -31,6 +31,8 @@ public:
           sums_(rbm_step_sums(visible_, hidden_)) {
         const std::int64_t all = batch_size_ + model_rows(batch_size_);
         for (int i = 0; i < 2; ++i) slots_.emplace_back(x, batch_size_, all, hidden_);
+        mask_.resize(BitMatrix::words_for(all));
+        counts_.resize(2 * visible_);
         transposed_words_.resize(visible_ * BitMatrix::words_for(all));
         hidden_words_.resize(model_rows(batch_size_) * BitMatrix::words_for(hidden_));
         choose_monitored();
@@ -177,23 +179,15 @@ private:
     // Mean over the data - mean over the model into differences_, and the data's mean into the offset.
     void visible_means(const Slot& slot, BitMatrix transposed) {
         const std::int64_t m = model_rows(slot.n), of_bits = transposed.cols - m;
-        const bool alternating = alternate(slot);
         if (of_bits == 0) dense_mean(slot);
+        // Which columns are the data's.
+        std::fill(mask_.begin(), mask_.end(), alternate(slot) ? 0x5555555555555555u : 0);
+        for (std::int64_t r = 0; !alternate(slot) && r < of_bits; ++r) mask_[r / 64] |= std::uint64_t(1) << (r % 64);
+        count_bits(transposed, mask_.data(), counts_.data(), counts_.data() + visible_);
         const auto rate = static_cast<T>(options_.offset_rate);
         for (std::int64_t i = 0; i < visible_; ++i) {
-            const std::uint64_t* words = transposed.row(i);
-            std::int64_t all = 0, data = 0;
-            for (std::int64_t w = 0; w < transposed.words(); ++w) {
-                all += __builtin_popcountll(words[w]);
-                const std::int64_t left = of_bits - 64 * w;
-                const std::uint64_t of_data = alternating ? 0x5555555555555555u
-                                              : left >= 64 ? ~std::uint64_t(0)
-                                              : left > 0   ? (std::uint64_t(1) << left) - 1
-                                                           : 0;
-                data += __builtin_popcountll(words[w] & of_data);
-            }
-            if (of_bits > 0) data_mean_[i] = static_cast<T>(data) / static_cast<T>(slot.n);
-            differences_[i] = data_mean_[i] - static_cast<T>(all - data) / static_cast<T>(m);
+            if (of_bits > 0) data_mean_[i] = static_cast<T>(counts_[i]) / static_cast<T>(slot.n);
+            differences_[i] = data_mean_[i] - static_cast<T>(counts_[visible_ + i]) / static_cast<T>(m);
             work_.visible_offset[i] += rate * (data_mean_[i] - work_.visible_offset[i]);
         }
     }
@@ -303,7 +297,8 @@ private:
     std::vector<T> differences_, data_mean_;
     std::vector<double> sums_;
     std::vector<Slot> slots_, monitored_;
-    std::vector<std::uint64_t> transposed_words_, hidden_words_;
+    std::vector<std::uint64_t> transposed_words_, hidden_words_, mask_;
+    std::vector<std::int64_t> counts_;
     double activity_ = 0;
 };
 

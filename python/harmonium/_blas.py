@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import threading
 
-import numpy.linalg
 import scipy.linalg  # noqa: F401  both before ours: they have read the environment by then
 
 _LOCK = threading.Lock()

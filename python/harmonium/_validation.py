@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -22,14 +22,15 @@ def float_dtype(X: Any) -> np.dtype:
 
 
 def check_number(
-    who: str, name: str, value: Any, kind: type, *, low: float, high: float = np.inf, open_low: bool = False
+    who: str, name: str, value: Any, kind: Any, *, low: float, high: float = np.inf, open_low: bool = False
 ) -> None:
     """Refuse a parameter that is no number of this kind, or not in [low, high) ((low, high) if open_low)."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, kind):
         wanted = "an integer" if kind is Integral else "a number"
         raise TypeError(f"{who}: {name}={value!r} is of type {type(value).__name__}, {wanted} is needed")
-    inside = value > low if open_low else value >= low
-    if not (inside and value < high):
+    number = float(value)
+    inside = number > low if open_low else number >= low
+    if not (inside and number < high):
         bounds = f"greater than {low}" if open_low else f"at least {low}"
         upper = "finite" if high == np.inf else f"less than {high}"
         raise ValueError(f"{who}: {name}={value!r}, it must be {bounds} and {upper}")
@@ -113,6 +114,3 @@ def _sparse(who: str, X: Any, dtype: np.dtype, check_range: bool) -> _core.State
         None if binary else np.ascontiguousarray(X.data, dtype=dtype),
         X.shape[1],
     )
-
-
-__all__ = ["Integral", "Real", "bit_words", "check_X", "check_choice", "check_number", "float_dtype", "states"]

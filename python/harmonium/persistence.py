@@ -191,7 +191,7 @@ def read_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, n
     try:
         with safetensors.safe_open(name, framework="numpy") as file:
             metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
     except safetensors.SafetensorError as error:
         raise ValueError(f"load: {name!r} is not a safetensors file ({error})") from error
     if metadata.get("format") != FORMAT:

@@ -28,6 +28,9 @@ void unpack_bits(ConstBitMatrix bits, Matrix<T> out);
 // out = bits^T; bits: n x k, out: k x n. Blocks of 64 x 64 (Warren, Hacker's Delight, section 7-3).
 void transpose_bits(Context& context, ConstBitMatrix bits, BitMatrix out);
 
+// Of each row: the ones in the columns that mask (one row of words) selects, and in the others. rows values each.
+void count_bits(ConstBitMatrix bits, const std::uint64_t* mask, std::int64_t* selected, std::int64_t* others);
+
 // Between rows and panels; the panels' padding is set to zero.
 template <class T>
 void to_panels(Matrix<const T> from, Panels<T> to);

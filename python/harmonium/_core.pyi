@@ -1,0 +1,114 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+__version__: str
+
+class DivergenceError(ArithmeticError): ...
+
+class States:
+    rows: int
+    cols: int
+    @staticmethod
+    def from_bits(words: Array, cols: int) -> States: ...
+    @staticmethod
+    def from_sparse(indptr: Array, indices: Array, values: Array | None, cols: int) -> States: ...
+    @staticmethod
+    def from_dense(x: Array) -> States: ...
+    def is_dense(self) -> bool: ...
+    def is_bits(self) -> bool: ...
+    def words(self) -> Array: ...
+
+def isa() -> str: ...
+def blas_core() -> str: ...
+def get_num_threads() -> int: ...
+def set_num_threads(threads: int) -> None: ...
+def pack(x: Array, out: Array, who: str, check: bool, first_row: int) -> bool: ...
+def unpack(words: Array, cols: int) -> Array: ...
+def transpose_bits(words: Array, cols: int) -> Array: ...
+def philox(counter: Any, key: Any) -> tuple[int, int, int, int]: ...
+def uniform_float32(seed: int, stream: int, step: int, rows: int, cols: int, first_row: int) -> Array: ...
+def uniform_float64(seed: int, stream: int, step: int, rows: int, cols: int, first_row: int) -> Array: ...
+def elementwise(name: str, x: Array) -> Array: ...
+def gemm(a: Array, transpose_a: bool, b: Array, transpose_b: bool) -> Array: ...
+def binary_gemm(a: States, b: Array, transpose_b: bool) -> Array: ...
+def binary_gemm_tn(a: States, b: Array) -> Array: ...
+def bernoulli(
+    activation: Array, bias: Array, scale: float, seed: int, stream: int, step: int, first_row: int
+) -> tuple[Array, Array]: ...
+def rbm_step(
+    data: States,
+    data_probability: Array,
+    model: Array,
+    visible_difference: Array,
+    centred: bool,
+    visible_offset: Array,
+    hidden_offset: Array,
+    offset_rate: float,
+    learning_rate: float,
+    momentum: float,
+    weight_decay: float,
+    weights: Array,
+    visible_bias: Array,
+    hidden_bias: Array,
+    weight_velocity: Array,
+    visible_velocity: Array,
+    hidden_velocity: Array,
+    seed: int,
+) -> tuple[Array, Array]: ...
+def rbm_train(
+    x: States,
+    weights: Array,
+    visible_bias: Array,
+    hidden_bias: Array,
+    visible_offset: Array,
+    hidden_offset: Array,
+    weight_velocity: Array,
+    visible_velocity: Array,
+    hidden_velocity: Array,
+    chains: Array,
+    steps: int,
+    epochs: int,
+    method: str,
+    n_gibbs_steps: int,
+    batch_size: int,
+    learning_rate: float,
+    momentum: float,
+    weight_decay: float,
+    centering: bool,
+    shuffle: bool,
+    seed: int,
+    n_epochs: int,
+    on_epoch: Callable[..., bool],
+) -> tuple[int, int]: ...
+def rbm_gibbs(
+    weights: Array,
+    visible_bias: Array,
+    hidden_bias: Array,
+    start: States,
+    from_hidden: bool,
+    n_steps: int,
+    seed: int,
+    mask: Array | None,
+    values: Array | None,
+) -> Array: ...
+def rbm_probability(
+    weights: Array, visible_bias: Array, hidden_bias: Array, given: States, of_visible: bool
+) -> Array: ...
+def rbm_free_energy(weights: Array, visible_bias: Array, hidden_bias: Array, v: States) -> Array: ...
+def rbm_pseudo_log_likelihood(weights: Array, visible_bias: Array, hidden_bias: Array, v: States) -> Array: ...
+def rbm_log_partition(weights: Array, visible_bias: Array, hidden_bias: Array) -> float: ...
+def rbm_anneal(
+    weights: Array,
+    visible_bias: Array,
+    hidden_bias: Array,
+    base: Array,
+    betas: Array,
+    start: Array | None,
+    seed: int,
+    n_runs: int,
+) -> Array: ...
+def rbm_base_log_partition(base: Array, hidden: int) -> float: ...

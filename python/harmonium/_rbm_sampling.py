@@ -1,0 +1,195 @@
+"""The model of an RBM as its methods read it, its conditionals and draws from it."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from . import _core
+from ._validation import bit_words, check_number, check_X, float_dtype, states
+
+Model = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+class SamplingRBM(BaseEstimator):
+    """Conditionals and sampling, from the three arrays of the model."""
+
+    components_: np.ndarray
+    check_range: bool
+    random_state: Any
+
+    def _model(self, *, writeable: bool = False) -> Model:
+        """Weights (n_features, n_components) and both biases, as the core reads them; views where possible."""
+        check_is_fitted(self, "components_")
+        who = type(self).__name__
+        components = np.asarray(self.components_)
+        dtype = float_dtype(components)
+        visible_bias, hidden_bias = np.asarray(self.intercept_visible_), np.asarray(self.intercept_hidden_)
+        weights, visible_bias, hidden_bias = (
+            np.require(part, dtype, ["C", "W"] if writeable else ["C"])
+            for part in (components.T, visible_bias, hidden_bias)
+        )
+        if weights.ndim != 2 or visible_bias.shape != weights.shape[:1] or hidden_bias.shape != weights.shape[1:]:
+            raise ValueError(
+                f"{who}: components_ is {components.shape}, intercept_visible_ {visible_bias.shape}, "
+                f"intercept_hidden_ {hidden_bias.shape}; they must be (H, D), (D,) and (H,)"
+            )
+        for name, array in (
+            ("components_", weights),
+            ("intercept_visible_", visible_bias),
+            ("intercept_hidden_", hidden_bias),
+        ):
+            if not np.isfinite(array).all():
+                raise ValueError(f"{who}: {name} holds NaN or infinity")
+        return weights, visible_bias, hidden_bias
+
+    def _visible(self, method: str, X: Any) -> tuple[_core.States, Model]:
+        model = self._model()
+        checked = check_X(self, X, reset=False)
+        return self._states(method, checked, model[0].shape[0], model[0].dtype), model
+
+    def _states(self, method: str, X: Any, n_columns: int, dtype: np.dtype, name: str = "X") -> _core.States:
+        who = f"{type(self).__name__}.{method}"
+        if X.shape[1] != n_columns:
+            raise ValueError(f"{who}: {name} has {X.shape[1]} columns, the model has {n_columns}")
+        return states(who, X, dtype, check_range=self.check_range)
+
+    def _hidden(self, method: str, H: Any, n_columns: int, dtype: np.dtype) -> _core.States:
+        H = check_array(H, accept_sparse="csr", dtype="numeric", ensure_all_finite=False, input_name="H")
+        return self._states(method, H, n_columns, dtype, "H")
+
+    def _draw_seed(self, random_state: Any = None) -> int:
+        """A seed for one call: from random_state, or the next of the fit's own sequence."""
+        if random_state is not None:
+            return new_seed(random_state)
+        self._n_draws = getattr(self, "_n_draws", 0) + 1
+        if not hasattr(self, "_seed"):
+            self._seed = new_seed(self.random_state)
+        return int(np.random.SeedSequence([self._seed, self._n_draws]).generate_state(1, np.uint64)[0])
+
+    def transform(self, X: Any) -> np.ndarray:
+        """p(h = 1 | v) = sigmoid(c + v W) for every row v of X.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix of shape (n_samples, n_features), in [0, 1]
+
+        Returns
+        -------
+        H : array of shape (n_samples, n_components), in the dtype of the model
+        """
+        data, model = self._visible("transform", X)
+        return _core.rbm_probability(*model, data, False)
+
+    def inverse_transform(self, H: Any) -> np.ndarray:
+        """p(v = 1 | h) = sigmoid(b + W h) for every row h of H.
+
+        Parameters
+        ----------
+        H : array-like or CSR matrix of shape (n_samples, n_components)
+            Hidden states, or probabilities as `transform` gives them.
+
+        Returns
+        -------
+        X : array of shape (n_samples, n_features), in the dtype of the model
+        """
+        model = self._model()
+        hidden = self._hidden("inverse_transform", H, model[0].shape[1], model[0].dtype)
+        return _core.rbm_probability(*model, hidden, True)
+
+    def gibbs(self, v: Any, n_steps: int = 1, *, random_state: Any = None) -> np.ndarray:
+        """Alternating draws of h given v and v given h, `n_steps` times.
+
+        Parameters
+        ----------
+        v : array-like or CSR matrix of shape (n_samples, n_features)
+        n_steps : int, default=1
+        random_state : int, RandomState or None
+            None: the next draws of the sequence that the fit's random_state began, new ones at every call.
+
+        Returns
+        -------
+        v_new : bool array of shape (n_samples, n_features)
+        """
+        check_number(f"{type(self).__name__}.gibbs", "n_steps", n_steps, Integral, low=1)
+        data, model = self._visible("gibbs", v)
+        words = _core.rbm_gibbs(*model, data, False, n_steps, self._draw_seed(random_state), None, None)
+        return _core.unpack(words, data.cols).astype(bool)
+
+    def sample(
+        self,
+        n_samples: int = 1,
+        *,
+        n_steps: int = 1000,
+        init: Any = None,
+        clamp: tuple[Any, Any] | None = None,
+        random_state: Any = None,
+    ) -> np.ndarray:
+        """Draw visible states from the model by block Gibbs sampling, one chain for each.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        n_steps : int, default=1000
+            Full steps v -> h -> v from the start. Neighbouring digits of a start show until the chain has mixed.
+        init : array-like of shape (n_samples, n_features) or None
+            States to start from. None: the persistent chains of training, else draws from the visible biases.
+        clamp : (mask, values) or None
+            Units that stay: mask (n_features,) or (n_samples, n_features) of bool, values (n_samples, n_features)
+            or (n_features,), 0 or 1. The others are drawn given these: fill in the missing half of an image.
+        random_state : int, RandomState or None, as in `gibbs`
+
+        Returns
+        -------
+        V : array of shape (n_samples, n_features) of 0 and 1, in the dtype of the model
+        """
+        who = f"{type(self).__name__}.sample"
+        check_number(who, "n_samples", n_samples, Integral, low=1)
+        check_number(who, "n_steps", n_steps, Integral, low=1)
+        model = self._model()
+        n_features = model[0].shape[0]
+        seed = self._draw_seed(random_state)
+        mask, values = self._clamp(who, clamp, (n_samples, n_features))
+        from_hidden = init is None and mask is None and len(getattr(self, "h_samples_", ())) > 0
+        if from_hidden:
+            # Each chain once, twice, ... : equal starts part at the first draw, their rows differ.
+            rows = np.arange(n_samples) % len(self.h_samples_)
+            start = states(f"{who}: h_samples_", np.asarray(self.h_samples_)[rows], model[0].dtype)
+        elif init is None:
+            start = _core.States.from_bits(
+                _core.bernoulli(np.zeros((n_samples, n_features), model[0].dtype), model[1], 1.0, seed, 2, 0, 0)[1],
+                n_features,
+            )
+        else:
+            init = check_array(init, dtype="numeric", ensure_all_finite=False, input_name="init")
+            start = self._states("sample", init, n_features, model[0].dtype, "init")
+            if start.rows != n_samples:
+                raise ValueError(f"{who}: init has {start.rows} rows, n_samples={n_samples}")
+        if mask is not None:
+            if not start.is_bits():
+                raise ValueError(f"{who}: with clamp, init must be 0 or 1")
+            start = _core.States.from_bits((start.words() & ~mask) | (values & mask), n_features)
+        words = _core.rbm_gibbs(*model, start, from_hidden, n_steps, seed, mask, values)
+        return _core.unpack(words, n_features).astype(model[0].dtype, copy=False)
+
+    @staticmethod
+    def _clamp(who: str, clamp: Any, shape: tuple[int, int]) -> tuple[Any, Any]:
+        if clamp is None:
+            return None, None
+        mask, values = (np.asarray(part) for part in clamp)
+        if mask.dtype != bool:
+            raise TypeError(f"{who}: the mask of clamp is of type {mask.dtype}, bool is needed")
+        try:
+            mask, values = np.broadcast_to(mask, shape), np.broadcast_to(values, shape)
+        except ValueError:
+            raise ValueError(f"{who}: clamp is {mask.shape} and {values.shape}, it must fit {shape}") from None
+        return bit_words(f"{who}: mask", mask), bit_words(f"{who}: values of clamp", np.where(mask, values, 0))
+
+
+def new_seed(random_state: Any) -> int:
+    return int(check_random_state(random_state).randint(np.iinfo(np.int64).max, dtype=np.int64))

@@ -1,0 +1,161 @@
+"""How well an RBM fits data: energies, pseudo-likelihood, likelihood."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.utils import check_array
+from sklearn.utils.extmath import safe_sparse_dot
+
+from . import _core, _log_partition
+from ._log_partition import LogPartition
+from ._rbm_sampling import SamplingRBM
+from ._validation import bit_words, check_choice, check_number, check_X
+
+
+class ScoringRBM(SamplingRBM):
+    """Scores, from the three arrays of the model."""
+
+    def energy(self, V: Any, H: Any) -> np.ndarray:
+        """E(v, h) = -b.v - c.h - v W h, row by row (Smolensky 1986).
+
+        Parameters
+        ----------
+        V : array-like or CSR matrix of shape (n_samples, n_features)
+        H : array-like of shape (n_samples, n_components)
+
+        Returns
+        -------
+        energy : float64 array of shape (n_samples,)
+        """
+        weights, visible_bias, hidden_bias = (part.astype(np.float64) for part in self._model())
+        V = check_X(self, V, reset=False)
+        H = check_array(H, dtype="numeric", ensure_all_finite=False, input_name="H")
+        for name, part, columns in (("V", V, weights.shape[0]), ("H", H, weights.shape[1])):
+            self._states("energy", part, columns, weights.dtype, name)
+        if V.shape[0] != H.shape[0]:
+            raise ValueError(f"{type(self).__name__}.energy: V has {V.shape[0]} rows, H {H.shape[0]}")
+        V = V if sp.issparse(V) else V.astype(np.float64)
+        H = H.astype(np.float64)
+        return -(V @ visible_bias) - H @ hidden_bias - (safe_sparse_dot(V, weights) * H).sum(axis=1)
+
+    def free_energy(self, X: Any) -> np.ndarray:
+        """F(v) = -log sum_h exp(-E(v, h)) = -b.v - sum_j softplus(c_j + (v W)_j), so p(v) = exp(-F(v)) / Z.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        free_energy : float64 array of shape (n_samples,), in nats
+        """
+        data, model = self._visible("free_energy", X)
+        return _core.rbm_free_energy(*model, data)
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """Pseudo-log-likelihood of every row, exact: sum_i log p(v_i | all other units) (Besag 1975).
+
+        Nothing is drawn: equal rows score equally. scikit-learn's estimates the sum from one random unit.
+        Where X holds values between 0 and 1, unit i is set against its complement 1 - v_i, as there.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        pseudo_log_likelihood : float64 array of shape (n_samples,), in nats
+        """
+        data, model = self._visible("score_samples", X)
+        return _core.rbm_pseudo_log_likelihood(*model, data)
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Mean of `score_samples`: comparable between models of the same data, without Z."""
+        return float(self.score_samples(X).mean())
+
+    def log_likelihood(self, X: Any, *, log_partition: LogPartition | None = None) -> np.ndarray:
+        """log p(v) = -F(v) - log Z of every row.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix of shape (n_samples, n_features), 0 or 1
+        log_partition : LogPartition or None
+            What `log_partition()` returned, to compute Z once for several X. None: ``log_partition()`` is called.
+
+        Returns
+        -------
+        log_likelihood : float64 array of shape (n_samples,), in nats. Every row shares the error of log Z.
+
+        Raises
+        ------
+        ValueError
+            If X holds values other than 0 and 1: they have no probability under this model. Binarise them.
+        """
+        data, model = self._visible("log_likelihood", X)
+        if data.is_dense():
+            raise ValueError(
+                f"{type(self).__name__}.log_likelihood: X holds values between 0 and 1, the model only gives 0 and 1 "
+                "a probability; binarise X, by a threshold or by drawing"
+            )
+        log_z = self.log_partition() if log_partition is None else log_partition
+        return -_core.rbm_free_energy(*model, data) - log_z.value
+
+    def log_partition(
+        self,
+        method: str = "auto",
+        *,
+        n_runs: int = 100,
+        n_betas: int = 5000,
+        betas: Any = None,
+        random_state: Any = None,
+    ) -> LogPartition:
+        """log Z = log sum over v and h of exp(-E(v, h)).
+
+        Parameters
+        ----------
+        method : {"auto", "exact", "ais", "reverse_ais"}, default="auto"
+            exact: sum over all states of the smaller layer, which may have 25 units.
+            ais: annealed importance sampling (Neal 2001; Salakhutdinov and Murray 2008) up from independent
+            units with the data's base rates. Its weights are right on average, so log Z comes out too low more
+            often than too high, and likelihoods too good.
+            reverse_ais: down from samples of the model, which errs to the other side (Burda et al. 2015).
+            auto: exact where that is possible, else ais.
+        n_runs : int, default=100
+            Independent chains.
+        n_betas : int, default=5000
+            Temperatures, in the proportions of Salakhutdinov and Murray's schedule.
+        betas : array-like or None
+            The temperatures themselves, rising from 0 to 1.
+        random_state : int, RandomState or None, as in `gibbs`
+
+        Returns
+        -------
+        log_partition : LogPartition
+            With `value`, `std_error`, `lower`, `upper` and `effective_sample_size`.
+        """
+        who = f"{type(self).__name__}.log_partition"
+        check_choice(who, "method", method, ("auto", "exact", "ais", "reverse_ais"))
+        check_number(who, "n_runs", n_runs, Integral, low=1)
+        check_number(who, "n_betas", n_betas, Integral, low=2)
+        model = self._model()
+        if method == "exact" or (method == "auto" and min(model[0].shape) <= _log_partition.MAX_ENUMERATED):
+            return _log_partition.exact(model)
+        steps = _log_partition.schedule(n_betas) if betas is None else np.array(betas, dtype=np.float64)
+        if steps.ndim != 1 or len(steps) < 2 or steps[0] != 0 or steps[-1] != 1 or (np.diff(steps) < 0).any():
+            raise ValueError(f"{who}: betas must rise from 0 to 1")
+        seed = self._draw_seed(random_state)
+        start = None
+        if method == "reverse_ais":
+            start = bit_words(who, self.sample(n_runs, random_state=seed % 2**32))
+        return _log_partition.annealed(model, self._base_rates(model[1]), steps, n_runs, seed, start)
+
+    def _base_rates(self, visible_bias: np.ndarray) -> np.ndarray:
+        """Visible biases of the independent model that annealing starts from: those of the data's means."""
+        if not hasattr(self, "visible_offset_"):
+            return visible_bias.astype(np.float64)
+        means = np.clip(np.asarray(self.visible_offset_, dtype=np.float64), 0.005, 0.995)
+        return np.log(means) - np.log1p(-means)

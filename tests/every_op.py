@@ -1,0 +1,120 @@
+"""Every op and every loop of the core once or more, on fixed input: `results` is a dict of arrays.
+
+Two runs that should give the same bits (other threads, other SIMD levels) are compared by it. As a script it writes
+them to the file named on the command line.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import scipy.sparse as sp
+
+from harmonium import RBM, _core, ops
+
+
+def states_in_runs(rng, rows, columns, density):
+    """0 and 1, a share `density` of ones in runs of about six: what pixels of strokes look like."""
+    v = np.zeros((rows, columns), dtype=bool)
+    starts = rng.random((rows, columns)) < -np.log1p(-min(density, 0.99)) / 6
+    for shift in range(6):
+        v[:, shift:] |= starts[:, : columns - shift]
+    return v
+
+
+def products(rng, out):
+    for dtype in (np.float32, np.float64):
+        name = np.dtype(dtype).name
+        b = rng.standard_normal((333, 150)).astype(dtype)
+        out[f"gemm {name}"] = ops.gemm(rng.standard_normal((70, 333)).astype(dtype), b)
+        for rows in (1, 80, 700):
+            for density in (0.02, 0.3, 0.6):
+                a = states_in_runs(rng, rows, 333, density)
+                out[f"binary_gemm {name} {rows} {density}"] = ops.binary_gemm(a, b)
+                out[f"binary_gemm sparse {name} {rows} {density}"] = ops.binary_gemm(sp.csr_matrix(a), b)
+                right = rng.standard_normal((rows, 150)).astype(dtype)
+                out[f"binary_gemm_tn {name} {rows} {density}"] = ops.binary_gemm_tn(a, right)
+                out[f"binary_gemm^T {name} {rows} {density}"] = ops.binary_gemm(a, b.T.copy(), transpose_b=True)
+        p, words = ops.bernoulli(3 * right, right[0].copy(), seed=7, step=3, scale=0.5)
+        out[f"bernoulli p {name}"], out[f"bernoulli x {name}"] = p, words
+    out["transpose_bits"] = _core.transpose_bits(words, 150)
+
+
+def step_arguments(rng, visible, hidden, n, m, dtype, dense):
+    """Arguments of rbm_step by name, without the switches."""
+    data = rng.random((n, visible)).astype(dtype) if dense else states_in_runs(rng, n, visible, 0.3)
+    p = rng.random((n, hidden)) / n
+    draw = lambda *shape: rng.standard_normal(shape).astype(dtype)  # noqa: E731
+    model = states_in_runs(rng, m, visible, 0.3)
+    return {
+        "data": data,
+        "data_probability": p.astype(dtype),
+        "model": model,
+        "visible_difference": (data.mean(0) - model.mean(0)).astype(dtype),
+        "visible_offset": rng.random(visible).astype(dtype),
+        "hidden_offset": rng.random(hidden).astype(dtype),
+        "weights": draw(visible, hidden),
+        "visible_bias": draw(visible),
+        "hidden_bias": draw(hidden),
+        "weight_velocity": draw(visible, hidden),
+        "visible_velocity": draw(visible),
+        "hidden_velocity": draw(hidden),
+    }
+
+
+def run_step(arguments, *, centred, momentum, weight_decay, seed=5):
+    """rbm_step on copies. Returns (model's probabilities, its draws, all that the step changes)."""
+    a = {name: value.copy() for name, value in arguments.items()}
+    data, model = a.pop("data"), ops.pack_bits(a.pop("model"))
+    if data.dtype == bool:
+        states = _core.States.from_bits(ops.pack_bits(data), data.shape[1])
+    else:
+        states = _core.States.from_dense(data)
+    rates = {"offset_rate": 0.125, "learning_rate": 0.25, "momentum": momentum, "weight_decay": weight_decay}
+    p, words = _core.rbm_step(data=states, model=model, centred=centred, seed=seed, **rates, **a)
+    return p, words, {**a, **rates, "centred": centred}
+
+
+def steps(rng, out):
+    for dtype in (np.float32, np.float64):
+        arguments = step_arguments(rng, 77, 150, 30, 21, dtype, dense=False)
+        for centred in (False, True):
+            p, words, after = run_step(arguments, centred=centred, momentum=0.5, weight_decay=0.01)
+            name = f"rbm_step {np.dtype(dtype).name} {'centred ' if centred else ''}"
+            out[name + "p"], out[name + "x"] = p, words
+            out.update({name + key: value for key, value in after.items() if isinstance(value, np.ndarray)})
+
+
+def loops(rng, out):
+    v = states_in_runs(rng, 150, 90, 0.3)
+    for method, dtype in (("pcd", np.float32), ("cd", np.float64)):
+        X = v.astype(dtype)
+        m = RBM(70, method=method, n_iter=2, batch_size=20, centering=False, momentum=0.5, random_state=1).fit(X)
+        m.components_ = 5 * m.components_
+        name = np.dtype(dtype).name
+        out[f"weights {name}"], out[f"chains {name}"] = np.ascontiguousarray(m.components_), m.h_samples_
+        out[f"hidden {name}"], out[f"visible {name}"] = m.transform(X), m.inverse_transform(m.transform(X))
+        out[f"free energy {name}"], out[f"pseudo {name}"] = m.free_energy(X), m.score_samples(X)
+        out[f"pseudo grey {name}"] = m.score_samples(0.5 * X)
+        out[f"sample {name}"] = m.sample(30, n_steps=5, random_state=1)
+        ais = m.log_partition("ais", n_runs=20, n_betas=30, random_state=1)
+        out[f"ais {name}"] = np.array([ais.value, ais.std_error])
+    for scale in (0.1, 300.0):
+        small = RBM(12)
+        small.components_ = scale * rng.standard_normal((12, 40))
+        small.intercept_hidden_, small.intercept_visible_ = rng.standard_normal(12), rng.standard_normal(40)
+        out[f"log Z {scale}"] = np.array(small.log_partition().value)
+        out[f"pseudo {scale}"] = small.score_samples(v[:, :40])
+
+
+def results():
+    """The same input in every call."""
+    out: dict[str, np.ndarray] = {}
+    for part in (products, steps, loops):
+        part(np.random.default_rng(0), out)
+    return out
+
+
+if __name__ == "__main__":
+    np.savez(sys.argv[1], level=_core.isa(), **{name.replace("/", "_"): value for name, value in results().items()})
