@@ -13,6 +13,8 @@ import scipy.sparse as sp
 
 from harmonium import RBM, _core, ops
 
+OFFSET_RATE, LEARNING_RATE = 0.125, 0.25  # of run_step
+
 
 def states_in_runs(rng, rows, columns, density):
     """0 and 1, a share `density` of ones in runs of about six: what pixels of strokes look like."""
@@ -71,19 +73,26 @@ def run_step(arguments, *, centred, momentum, weight_decay, seed=5):
         states = _core.States.from_bits(ops.pack_bits(data), data.shape[1])
     else:
         states = _core.States.from_dense(data)
-    rates = {"offset_rate": 0.125, "learning_rate": 0.25, "momentum": momentum, "weight_decay": weight_decay}
+    rates = {"offset_rate": OFFSET_RATE, "learning_rate": LEARNING_RATE}
+    rates.update(momentum=momentum, weight_decay=weight_decay)
     p, words = _core.rbm_step(data=states, model=model, centred=centred, seed=seed, **rates, **a)
     return p, words, {**a, **rates, "centred": centred}
 
 
-def steps(rng, out):
+def step_cases():
+    rng = np.random.default_rng(1)
     for dtype in (np.float32, np.float64):
         arguments = step_arguments(rng, 77, 150, 30, 21, dtype, dense=False)
         for centred in (False, True):
-            p, words, after = run_step(arguments, centred=centred, momentum=0.5, weight_decay=0.01)
             name = f"rbm_step {np.dtype(dtype).name} {'centred ' if centred else ''}"
-            out[name + "p"], out[name + "x"] = p, words
-            out.update({name + key: value for key, value in after.items() if isinstance(value, np.ndarray)})
+            yield name, arguments, {"centred": centred, "momentum": 0.5, "weight_decay": 0.01}
+
+
+def steps(rng, out):
+    for name, arguments, switches in step_cases():
+        p, words, after = run_step(arguments, **switches)
+        out[name + "p"], out[name + "x"] = p, words
+        out.update({name + key: value for key, value in after.items() if isinstance(value, np.ndarray)})
 
 
 def loops(rng, out):

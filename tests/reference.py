@@ -33,7 +33,7 @@ def philox4x32_10(counter, key):
 
 
 def uniform(seed, stream, step, rows, columns, *, first_row=0, dtype=np.float32):
-    """The number of (row, column): word column // 16 % 4 of counter (column // 64 * 16 + column % 16, row, step, stream).
+    """Word column // 16 % 4 of counter (column // 64 * 16 + column % 16, row, step, stream), for every row and column.
 
     The key is the seed, low half first; bits of step past the 32nd stand in the stream's from the 8th on.
     """
@@ -159,8 +159,8 @@ def pseudo_log_likelihood(W, b, c, v):
 
 def log_partition(W, b, c):
     """log sum over all v and h of exp(b.v + c.h + v W h): nothing is summed analytically."""
-    h = all_states(W.shape[1])
-    return logsumexp([logsumexp(v @ b + h @ c + h @ (v @ W)) for v in all_states(W.shape[0])])
+    v, h = all_states(W.shape[0]), all_states(W.shape[1])
+    return logsumexp((v @ b)[:, None] + h @ c + v @ W @ h.T)
 
 
 def log_likelihood(W, b, c, v):

@@ -6,11 +6,11 @@ import re
 
 import numpy as np
 import pytest
-import reference
 import scipy.sparse as sp
+
+import reference
 import tolerance
 from every_op import run_step, states_in_runs, step_arguments
-
 from harmonium import _core, ops
 
 DTYPES = [np.float32, np.float64]
@@ -60,7 +60,8 @@ def test_uniform_is_uniform_and_streams_are_independent():
     base = {"seed": 3, "stream": 5, "step": 1}
     u = ops.uniform((400, 640), **base)
     assert u.min() >= 0 and u.max() < 1
-    tolerance.statistical(tolerance.chi_square(np.bincount((u * 64).astype(int).ravel(), minlength=64), np.full(64, 1 / 64)))
+    counts = np.bincount((u * 64).astype(int).ravel(), minlength=64)
+    tolerance.statistical(tolerance.chi_square(counts, np.full(64, 1 / 64)))
     others = [u[1:, :], u[:, 1:]] + [ops.uniform((400, 640), **{**base, k: base[k] + 1}) for k in base]
     for other in others:
         first = u[: other.shape[0], : other.shape[1]]
@@ -84,15 +85,18 @@ def arguments(name, dtype):
     if name == "log":
         tiny, huge = np.finfo(dtype).tiny, np.finfo(dtype).max
         x = [np.exp(rng.uniform(np.log(tiny), np.log(float(huge)), 100_000)), 1 + rng.uniform(-0.4, 0.6, 100_000)]
-        x += [1 + np.array([-1, 1, 2, -2]) * np.finfo(dtype).eps, 2.0 ** np.arange(-120, 120), np.sqrt(0.5) * 2.0 ** np.arange(-9, 9)]
+        x += [1 + np.array([-2, -1, 0, 1, 2]) * np.finfo(dtype).eps]
+        x += [2.0 ** np.arange(-120, 120), np.sqrt(0.5) * 2.0 ** np.arange(-9, 9)]
         return np.clip(np.concatenate(x), tiny, huge).astype(dtype)
     if name == "sigmoid":
         low, high = -high, -low  # exp(-x) is taken
     if name == "softplus":
         low, high = low, -low  # exp(-|x|)
     seams = (np.arange(-120, 120) + 0.5) * np.log(2)
-    x = [rng.uniform(low, high, 100_000), rng.uniform(-2, 2, 100_000), 10.0 ** rng.uniform(-30, 0, 1000), seams, [low, high, 0.0]]
-    x = np.concatenate([*x, -(10.0 ** rng.uniform(-30, 0, 1000))])
+    small = 10.0 ** rng.uniform(-30, 0, 1000)
+    x = np.concatenate(
+        [rng.uniform(low, high, 100_000), rng.uniform(-2, 2, 100_000), small, -small, seams, [low, high, 0.0]]
+    )
     return x[(x >= low) & (x <= high)].astype(dtype)
 
 
@@ -137,7 +141,9 @@ def test_pack_reads_any_strides():
     x = np.random.default_rng(0).random((40, 300)) < 0.4
     for view in (x.T, x[::3, ::2], x[::-1, ::-1], np.asfortranarray(x), np.broadcast_to(x[0], (4, 300))):
         for dtype in (bool, np.float32):
-            cast = np.broadcast_to(x[0].astype(dtype), view.shape) if view.strides[0] == 0 else view.astype(dtype, copy=False)
+            cast = view.astype(dtype, copy=False)
+            if view.strides[0] == 0:
+                cast = np.broadcast_to(cast[0], view.shape)
             tolerance.exact(ops.pack_bits(cast), ops.pack_bits(np.array(view, order="C")))
 
 
@@ -258,7 +264,8 @@ def test_products_refuse_shapes_that_do_not_fit():
 @pytest.mark.parametrize("shape", [(1, 1), (3, 63), (10, 64), (130, 65), (257, 500)])
 def test_bernoulli(shape, dtype):
     rng = np.random.default_rng(0)
-    a, bias = (4 * rng.standard_normal(size)).astype(dtype) if (size := shape) else None, rng.standard_normal(shape[1]).astype(dtype)
+    a = (4 * rng.standard_normal(shape)).astype(dtype)
+    bias = rng.standard_normal(shape[1]).astype(dtype)
     for scale, stream, step, first_row in ((1.0, 5, 0, 0), (0.37, 0, 2**35 + 1, 9)):
         draw = {"seed": 2**50 + 3, "stream": stream, "step": step}
         p, words = ops.bernoulli(a, bias, scale=scale, first_row=first_row, **draw)
@@ -280,14 +287,13 @@ def test_bernoulli_at_the_ends(dtype):
 # -- the gradient step ---------------------------------------------------------------------------------------------
 
 
-def as_wide(arguments, dtype):
-    return {k: v.astype(dtype) if isinstance(v, np.ndarray) else v for k, v in arguments.items()}
+CHANGED = ["weights", "visible_bias", "hidden_bias", "hidden_offset"]
+VELOCITIES = ["weight_velocity", "visible_velocity", "hidden_velocity"]
+SHAPES_OF_STEPS = [(1, 1, 1, 1), (65, 17, 10, 10), (77, 150, 30, 21), (600, 70, 7, 600), (130, 64, 550, 3)]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(
-    ("visible", "hidden", "n", "m"), [(1, 1, 1, 1), (65, 17, 10, 10), (77, 150, 30, 21), (600, 70, 7, 600), (130, 64, 550, 3)]
-)
+@pytest.mark.parametrize("shape", SHAPES_OF_STEPS)
 @pytest.mark.parametrize("dense", [False, True])
 @pytest.mark.parametrize(
     "switches",
@@ -298,25 +304,34 @@ def as_wide(arguments, dtype):
         {"centred": False, "momentum": 0.75, "weight_decay": 0.125},
     ],
 )
-def test_rbm_step(visible, hidden, n, m, dense, switches, dtype):
+def test_rbm_step(shape, dense, switches, dtype):
+    visible, hidden, n, m = shape
     before = step_arguments(np.random.default_rng(0), visible, hidden, n, m, dtype, dense)
     p, words, after = run_step(before, **switches, seed=2**45)
-    wide = as_wide({**before, **{k: v for k, v in after.items() if not isinstance(v, np.ndarray)}}, reference.wide(dtype))
+    numbers = {name: value for name, value in after.items() if not isinstance(value, np.ndarray)}
+    wide = {name: value.astype(reference.wide(dtype)) for name, value in before.items()}
     given = [wide.pop(name) for name in ("data", "data_probability", "model")]
-    p_expected, expected = reference.rbm_step(*given, wide)
-    p_magnitude, magnitude = reference.rbm_step_magnitude(*given, wide)
+    p_expected, expected = reference.rbm_step(*given, {**wide, **numbers})
+    p_magnitude, magnitude = reference.rbm_step_magnitude(*given, {**wide, **numbers})
     # The longest chain of roundings: activation, gradient over the rows, correction over the other layer, update.
     terms = n + m + 2 * max(visible, hidden) + 20
     tolerance.near_sum(p, p_expected, p_magnitude, terms)
-    for name, value in after.items():
-        if isinstance(value, np.ndarray):
-            tolerance.near_sum(value, expected[name], magnitude[name], terms)
-    if not switches["momentum"]:
-        for name in ("weight_velocity", "visible_velocity", "hidden_velocity"):
-            tolerance.same_bits(after[name], before[name])
+    for name in CHANGED + (VELOCITIES if switches["momentum"] else []):
+        tolerance.near_sum(after[name], expected[name], magnitude[name], terms)
+    for name in ["visible_offset", "visible_difference"] + ([] if switches["momentum"] else VELOCITIES):
+        tolerance.same_bits(after[name], before[name])
     u = reference.uniform(2**45, reference.STREAMS["hidden"], 0, m, hidden, dtype=dtype)
-    on = _core.rbm_probability(
-        before["weights"], before["visible_bias"], before["hidden_bias"],
-        _core.States.from_bits(ops.pack_bits(before["model"]), visible), False,
-    )  # fmt: skip
+    states = _core.States.from_bits(ops.pack_bits(before["model"]), visible)
+    on = _core.rbm_probability(before["weights"], before["visible_bias"], before["hidden_bias"], states, False)
     tolerance.exact(words, ops.pack_bits(u < on))
+
+
+def test_rbm_step_refuses_shapes_that_do_not_fit():
+    before = step_arguments(np.random.default_rng(0), 9, 7, 5, 5, np.float64, False)
+    switches = {"centred": True, "momentum": 0.5, "weight_decay": 0.0}
+    for name in ("weight_velocity", "data_probability", "visible_velocity", "visible_difference", "hidden_bias"):
+        with pytest.raises(ValueError, match=r"rbm_step: weights 9 x 7|are needed"):
+            run_step({**before, name: before[name][:-1]}, **switches)
+    for name in ("data", "model"):
+        with pytest.raises(ValueError, match=r"rbm_step: weights 9 x 7"):
+            run_step({**before, name: np.zeros((5, 70), dtype=bool)}, **switches)

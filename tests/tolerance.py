@@ -35,7 +35,7 @@ def same_bits(actual, expected):
 def ulp(actual, expected, limit):
     """Within `limit` units in the last place of actual's type; expected stands in a wider type."""
     assert actual.shape == expected.shape
-    assert np.finfo(expected.dtype).eps < np.finfo(actual.dtype).eps, "the reference is no better than the result"
+    assert np.finfo(expected.dtype).eps < np.finfo(actual.dtype).eps, "the reference is too coarse"
     unit = np.spacing(np.abs(expected).astype(actual.dtype)).astype(expected.dtype)
     _within(actual, expected, limit * unit, f"{limit} ulp")
 
@@ -59,7 +59,7 @@ def statistical(z):
 
 
 def chi_square(counts, probabilities):
-    """z of Pearson's statistic of the counts of outcomes; outcomes expected less than 10 times count as one."""
+    """z of Pearson's statistic of the counts of outcomes; outcomes expected under 10 times count as one."""
     counts, expected = np.asarray(counts, dtype=np.float64), np.asarray(probabilities) * np.sum(counts)
     assert counts.shape == expected.shape and abs(np.sum(probabilities) - 1) < 1e-9
     assert not counts[expected == 0].any(), "an impossible outcome came up"
@@ -76,11 +76,10 @@ def chi_square(counts, probabilities):
 def _within(actual, expected, bound, what):
     assert np.isfinite(np.asarray(actual)).all(), "a result is not finite"
     error = np.abs(actual - expected)
-    wrong = np.argwhere(~(error <= bound))
-    if len(wrong):
+    wrong = int((~(error <= bound)).sum())
+    if wrong:
         worst = np.unravel_index(np.argmax(error - bound), np.shape(error))
         raise AssertionError(
-            f"{len(wrong)} of {np.size(actual)} are off by more than {what}; the worst at {tuple(map(int, worst))}: "
-            f"{np.asarray(actual)[worst]!r}, not {np.asarray(expected)[worst]!r}: error {error[worst]:.3g}, "
-            f"bound {np.asarray(bound)[worst]:.3g}"
+            f"{wrong} of {np.size(actual)} are off by more than {what}; the worst at {tuple(map(int, worst))}: "
+            f"{actual[worst]!r}, not {expected[worst]!r}: error {error[worst]:.3g}, bound {bound[worst]:.3g}"
         )

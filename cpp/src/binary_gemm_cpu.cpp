@@ -14,18 +14,31 @@ enum class Way { skip, rows, pairs, tables_of_4, tables_of_5 };
 // Bits 2k where bits 2k and 2k + 1 of the word are both set.
 HARMONIUM_INLINE std::uint64_t both_of_pair(std::uint64_t word) { return word & word >> 1 & 0x5555555555555555u; }
 
-// Costs in loads of one line per row of a, for 64 inputs that have `ones` set bits in n rows, of them `pairs` times both
-// bits of a pair. Each pays one load for the accumulator. Sums of pairs and tables of sums save loads and must be built,
-// shared by the n rows: two cycles for the store of each entry, and for the pairs the loads of the 64 rows.
-Way cheapest(std::int64_t ones, std::int64_t pairs, std::int64_t n) {
-    if (ones == 0) return Way::skip;
-    const double rows = static_cast<double>(n);
-    const double by_rows = static_cast<double>(ones) / rows + 1.0;
-    const double by_pairs = static_cast<double>(ones - pairs) / rows + 1.5 + (64.0 + 2.0 * 32) / rows;
-    const double by_4 = 17.0 + 2.0 * 16 * 16 / rows;
-    const double by_5 = 14.0 + 2.0 * (12 * 32 + 16) / rows;
+// Costs in loads of one line per row of a, for 64 inputs of which a row has so many `ones`, and so many times both bits of
+// a pair, on average. Each way pays one load for the accumulator. Sums of pairs and tables of sums save loads and must be
+// built, shared by the n rows: two cycles for the store of each entry, and for the pairs the loads of the 64 rows.
+Way cheapest(double ones, double pairs, double n) {
+    const double by_rows = ones + 1.0;
+    const double by_pairs = ones - pairs + 1.5 + (64.0 + 2.0 * 32) / n;
+    const double by_4 = 17.0 + 2.0 * 16 * 16 / n;
+    const double by_5 = 14.0 + 2.0 * (12 * 32 + 16) / n;
     if (std::min(by_rows, by_pairs) <= std::min(by_4, by_5)) return by_pairs < by_rows ? Way::pairs : Way::rows;
     return by_4 <= by_5 ? Way::tables_of_4 : Way::tables_of_5;
+}
+
+// Judges by every fourth row: which way is taken may not cost much of what it saves.
+Way choose(const std::uint64_t* bits, std::int64_t stride, std::int64_t n) {
+    std::int64_t ones = 0, pairs = 0;
+    for (std::int64_t r = 0; r < n; r += 4) {
+        ones += __builtin_popcountll(bits[r * stride]);
+        pairs += __builtin_popcountll(both_of_pair(bits[r * stride]));
+    }
+    const auto seen = static_cast<double>((n + 3) / 4);
+    if (ones > 0) return cheapest(static_cast<double>(ones) / seen, static_cast<double>(pairs) / seen, static_cast<double>(n));
+    for (std::int64_t r = 0; r < n; ++r) {
+        if (bits[r * stride]) return Way::rows;
+    }
+    return Way::skip;
 }
 
 // All sums of subsets of `Group` rows of b: entry e is the sum of the rows at e's set bits. Rows past `valid` are zero.
@@ -75,7 +88,7 @@ private:
 // one table look-up; the last group of 64 = 12 * 5 + 4 is one of four.
 template <class T, int Group>
 void multiply_line(const std::uint64_t* bits, std::int64_t bit_stride, std::int64_t n, int valid, const T* b,
-                   std::int64_t b_stride, T* acc, std::int64_t acc_stride, T* tables, Ahead& ahead) {
+                   std::int64_t b_stride, T* acc, std::int64_t acc_stride, bool fresh, T* tables, Ahead& ahead) {
     using S = Simd<T>;
     constexpr int line = line_bytes / sizeof(T);
     constexpr int vectors = line / S::lanes;
@@ -94,8 +107,8 @@ void multiply_line(const std::uint64_t* bits, std::int64_t bit_stride, std::int6
         ahead.fetch();
         const std::uint64_t word = bits[r * bit_stride];
         T* out = acc + r * acc_stride;
-        typename S::Vector sum[vectors];
-        for (int v = 0; v < vectors; ++v) sum[v] = S::load(out + v * S::lanes);
+        typename S::Vector sum[vectors] = {};
+        for (int v = 0; !fresh && v < vectors; ++v) sum[v] = S::load(out + v * S::lanes);
 #pragma GCC unroll 16
         for (int g = 0; g < groups; ++g) {
             const T* entry = tables + (g * entries + (word >> (g * Group) & (entries - 1))) * line;
@@ -109,21 +122,21 @@ void multiply_line(const std::uint64_t* bits, std::int64_t bit_stride, std::int6
 // Where few bits are set, adding the rows of b at the set bits is cheaper. The tile of b stays in the first-level cache.
 template <class T, int Vectors>
 void add_rows(const std::uint64_t* bits, std::int64_t bit_stride, std::int64_t n, const T* tile, std::int64_t tile_stride,
-              T* acc, std::int64_t acc_stride, Ahead& ahead) {
+              T* acc, std::int64_t acc_stride, bool fresh, Ahead& ahead) {
     using S = Simd<T>;
     for (std::int64_t r = 0; r < n; ++r) {
         ahead.fetch();
         std::uint64_t word = bits[r * bit_stride];
-        if (!word) continue;
+        if (!word && !fresh) continue;
         T* out = acc + r * acc_stride;
-        typename S::Vector sum[Vectors];
-        for (int v = 0; v < Vectors; ++v) sum[v] = S::load(out + v * S::lanes);
-        do {
+        typename S::Vector sum[Vectors] = {};
+        for (int v = 0; !fresh && v < Vectors; ++v) sum[v] = S::load(out + v * S::lanes);
+        while (word) {
             const T* row = tile + __builtin_ctzll(word) * tile_stride;
             word &= word - 1;
 #pragma GCC unroll 8
             for (int v = 0; v < Vectors; ++v) sum[v] += S::load(row + v * S::lanes);
-        } while (word);
+        }
         for (int v = 0; v < Vectors; ++v) S::store(out + v * S::lanes, sum[v]);
     }
 }
@@ -142,15 +155,15 @@ void build_pairs(const T* tile, int valid, std::int64_t cols, T* sums) {
 
 template <class T, int Vectors>
 void add_pairs(const std::uint64_t* bits, std::int64_t bit_stride, std::int64_t n, const T* tile, const T* sums,
-               std::int64_t tile_stride, T* acc, std::int64_t acc_stride, Ahead& ahead) {
+               std::int64_t tile_stride, T* acc, std::int64_t acc_stride, bool fresh, Ahead& ahead) {
     using S = Simd<T>;
     for (std::int64_t r = 0; r < n; ++r) {
         ahead.fetch();
         const std::uint64_t word = bits[r * bit_stride];
-        if (!word) continue;
+        if (!word && !fresh) continue;
         T* out = acc + r * acc_stride;
-        typename S::Vector sum[Vectors];
-        for (int v = 0; v < Vectors; ++v) sum[v] = S::load(out + v * S::lanes);
+        typename S::Vector sum[Vectors] = {};
+        for (int v = 0; !fresh && v < Vectors; ++v) sum[v] = S::load(out + v * S::lanes);
         std::uint64_t both = both_of_pair(word);
         std::uint64_t single = word ^ both * 3;
         while (single) {
@@ -188,16 +201,12 @@ void add_sparse_rows(const SparseRows<T>& a, Matrix<const T> b, Matrix<T> acc) {
 }
 
 template <class T>
-void multiply(ConstBitMatrix a, Matrix<const T> b, Matrix<T> acc, T* scratch) {
+void multiply(ConstBitMatrix a, Matrix<const T> b, bool accumulate, Matrix<T> acc, T* scratch) {
     constexpr int line = line_bytes / sizeof(T);
+    bool fresh = !accumulate;  // the first word of bits writes the accumulators, the others add to them
     for (std::int64_t w = 0; w < a.words(); ++w) {
         const std::uint64_t* bits = a.data + w;
-        std::int64_t ones = 0, pairs = 0;
-        for (std::int64_t r = 0; r < a.rows; ++r) {
-            ones += __builtin_popcountll(bits[r * a.stride]);
-            pairs += __builtin_popcountll(both_of_pair(bits[r * a.stride]));
-        }
-        const Way way = cheapest(ones, pairs, a.rows);
+        const Way way = choose(bits, a.stride, a.rows);
         const int valid = static_cast<int>(std::min<std::int64_t>(64, a.cols - 64 * w));
         const T* inputs = b.row(64 * w);
         const std::int64_t coming = b.stride == b.cols ? std::clamp<std::int64_t>(a.cols - 64 * (w + 1), 0, 64) : 0;
@@ -214,18 +223,23 @@ void multiply(ConstBitMatrix a, Matrix<const T> b, Matrix<T> acc, T* scratch) {
             over_columns<T, 8>(b.cols, [&](auto vectors, std::int64_t c) {
                 constexpr int count = decltype(vectors)::value;
                 if (way == Way::pairs) {
-                    add_pairs<T, count>(bits, a.stride, a.rows, tile + c, sums + c, b.cols, acc.data + c, acc.stride, ahead);
+                    add_pairs<T, count>(bits, a.stride, a.rows, tile + c, sums + c, b.cols, acc.data + c, acc.stride,
+                                       fresh, ahead);
                 } else {
-                    add_rows<T, count>(bits, a.stride, a.rows, tile + c, b.cols, acc.data + c, acc.stride, ahead);
+                    add_rows<T, count>(bits, a.stride, a.rows, tile + c, b.cols, acc.data + c, acc.stride,
+                                       fresh, ahead);
                 }
             });
         } else if (way != Way::skip) {
             const auto run = way == Way::tables_of_4 ? multiply_line<T, 4> : multiply_line<T, 5>;
             for (std::int64_t c = 0; c < b.cols; c += line) {
-                run(bits, a.stride, a.rows, valid, inputs + c, b.stride, acc.data + c, acc.stride, scratch, ahead);
+                run(bits, a.stride, a.rows, valid, inputs + c, b.stride, acc.data + c, acc.stride, fresh, scratch,
+                    ahead);
             }
         }
+        if (way != Way::skip) fresh = false;
     }
+    for (std::int64_t r = 0; fresh && r < acc.rows; ++r) std::fill(acc.row(r), acc.row(r) + b.cols, T(0));
 }
 
 template <class T>

@@ -10,10 +10,10 @@ constexpr std::int64_t rows_per_multiply = 512;
 
 template <class T>
 struct BinaryGemmKernels {
-    // acc (a.rows x b.cols) += a b for a of at most rows_per_multiply rows, b of at most 64 columns, a multiple of 16;
+    // acc (a.rows x b.cols) = a b, or acc += a b, for a of at most rows_per_multiply rows, b of at most 64 columns, a multiple of 16;
     // b.rows == a.cols.
-    void (*multiply)(ConstBitMatrix a, Matrix<const T> b, Matrix<T> acc, T* scratch);
-    // The same for a sparse a.
+    void (*multiply)(ConstBitMatrix a, Matrix<const T> b, bool accumulate, Matrix<T> acc, T* scratch);
+    // acc += a b for a sparse a.
     void (*multiply_sparse)(const SparseRows<T>& a, Matrix<const T> b, Matrix<T> acc);
     // to (from.cols rounded up to 16 x 64) = from^T, for from of at most 64 rows; what from lacks is filled with zeros.
     void (*transpose)(Matrix<const T> from, Matrix<T> to);

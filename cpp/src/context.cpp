@@ -74,7 +74,7 @@ struct Context::Implementation {
     std::mutex mutex;
     std::condition_variable wake;
 
-    std::function<bool()> interrupt;
+    std::function<bool(double)> interrupt;
     std::chrono::steady_clock::time_point asked = std::chrono::steady_clock::now();
 
     void take_tasks(int worker) {
@@ -130,14 +130,14 @@ Context::~Context() {
 
 int Context::threads() const { return self_->threads; }
 
-void Context::set_interrupt(std::function<bool()> test) { self_->interrupt = std::move(test); }
+void Context::set_interrupt(std::function<bool(double)> test) { self_->interrupt = std::move(test); }
 
-void Context::poll() {
+void Context::poll(double done) {
     if (!self_->interrupt) return;
     const auto now = std::chrono::steady_clock::now();
     if (now - self_->asked < std::chrono::milliseconds(100)) return;
     self_->asked = now;
-    if (self_->interrupt()) throw Interrupted();
+    if (self_->interrupt(done)) throw Interrupted();
 }
 
 void Context::reserve_scratch(std::size_t bytes_per_worker) {

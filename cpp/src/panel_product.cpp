@@ -41,14 +41,12 @@ void panel_product(const States<T>& a, const Factor<T>& b, std::int64_t p, bool 
         blas_gemm(T(1), a.dense, false, panel, false, T(accumulate), acc);
         return;
     }
-    if (!accumulate) {
-        for (std::int64_t i = 0; i < acc.rows; ++i) std::fill(acc.row(i), acc.row(i) + acc.cols, T(0));
+    if (a.is_bits()) {
+        binary_gemm_kernels<T>().multiply(a.bits, panel, accumulate, acc, scratch + b.scratch_size());
+        return;
     }
-    if (a.is_sparse()) {
-        binary_gemm_kernels<T>().multiply_sparse(a.sparse, panel, acc);
-    } else {
-        binary_gemm_kernels<T>().multiply(a.bits, panel, acc, scratch + b.scratch_size());
-    }
+    for (std::int64_t i = 0; !accumulate && i < acc.rows; ++i) std::fill(acc.row(i), acc.row(i) + acc.cols, T(0));
+    binary_gemm_kernels<T>().multiply_sparse(a.sparse, panel, acc);
 }
 
 template struct Factor<float>;

@@ -77,7 +77,7 @@ void rbm_free_energy(Context& context, const Rbm<T>& model, const States<T>& v, 
     const std::int64_t panels = weights.panels.count();
     std::vector<double> sums(panels * std::min(step, v.rows()));
     for (std::int64_t first = 0; first < v.rows(); first += step) {
-        context.poll();
+        context.poll(static_cast<double>(first) / static_cast<double>(v.rows()));
         const std::int64_t count = std::min(step, v.rows() - first);
         const States<T> part = v.rows_from(first, count);
         LayerOutput<T> layer;
@@ -121,7 +121,7 @@ void rbm_pseudo_log_likelihood(Context& context, const Rbm<T>& model, const Stat
     AlignedVector<T> activations(Panels<T>::size(rows, hidden));
     std::vector<std::uint64_t> words(v.is_sparse() && by_ratios ? rows * BitMatrix::words_for(visible) : 0);
     for (std::int64_t first = 0; first < v.rows(); first += step) {
-        context.poll();
+        context.poll(static_cast<double>(first) / static_cast<double>(v.rows()));
         const std::int64_t count = std::min(step, v.rows() - first);
         States<T> part = v.rows_from(first, count);
         const Panels<T> activation(activations.data(), count, hidden);
@@ -198,7 +198,7 @@ double rbm_log_partition(Context& context, const Rbm<T>& model) {
     context.reserve_scratch(static_cast<std::size_t>(length) * sizeof(double));
     constexpr std::int64_t between_polls = 256;
     for (std::int64_t from = 0; from < tasks; from += between_polls) {
-        context.poll();
+        context.poll(static_cast<double>(from) / static_cast<double>(tasks));
         context.parallel_for(std::min(between_polls, tasks - from), [&](std::int64_t task, int worker) {
             double* a = context.scratch<double>(worker);
             std::copy(start.begin(), start.end(), a);
@@ -261,7 +261,7 @@ void rbm_anneal(Context& context, const Rbm<T>& model, const double* base, const
     }
     std::fill(log_weights, log_weights + n_runs, 0.0);
     for (std::int64_t k = 1; k < n_betas; ++k) {
-        context.poll();
+        context.poll(static_cast<double>(k) / static_cast<double>(n_betas));
         set_biases(betas[k - 1], hidden_before);
         set_biases(betas[k], hidden_bias);
         const double difference = betas[k] - betas[k - 1];

@@ -27,7 +27,7 @@ void probability(Context& context, const Rbm<T>& model, const States<T>& given, 
     const Panels<const T> w(weights.data(), model.visible(), model.hidden());
     AlignedVector<T> memory(Panels<T>::size(std::min(step, out.rows), out.cols));
     for (std::int64_t first = 0; first < out.rows; first += step) {
-        context.poll();
+        context.poll(static_cast<double>(first) / static_cast<double>(out.rows));
         const std::int64_t count = std::min(step, out.rows - first);
         LayerOutput<T> layer;
         layer.probability = {memory.data(), count, out.cols};
@@ -62,7 +62,7 @@ void rbm_gibbs(Context& context, const Rbm<T>& model, const States<T>& start, bo
     std::vector<std::uint64_t> hidden_words(n * BitMatrix::words_for(model.hidden()));
     const BitMatrix h(hidden_words.data(), n, model.hidden());
     for (std::int64_t step = 0; step < n_steps; ++step) {
-        context.poll();
+        context.poll(static_cast<double>(step) / static_cast<double>(n_steps));
         LayerOutput<T> out;
         const auto number = static_cast<std::uint64_t>(step);
         if (step > 0 || !from_hidden) {

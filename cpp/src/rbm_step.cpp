@@ -93,8 +93,8 @@ private:
     void accumulate(std::int64_t first, Matrix<T> block) {
         const bool all_bits = s_.transposed.cols == s_.probability.rows;
         const Panels<const T> of_bits = all_bits ? s_.probability : s_.model_probability;
-        for (std::int64_t i = 0; i < block.rows; ++i) std::fill(block.row(i), block.row(i) + block.cols, T(0));
-        binary_gemm_kernels<T>().multiply(s_.transposed.rows_from(first, block.rows), of_bits.panel(p_), block, scratch_);
+        binary_gemm_kernels<T>().multiply(s_.transposed.rows_from(first, block.rows), of_bits.panel(p_), false, block,
+                                          scratch_);
         if (!all_bits) {
             const Matrix<const T> x(s_.dense.data + first, s_.dense.rows, block.rows, s_.dense.stride);
             const Panels<const T> of_data = s_.data_probability;

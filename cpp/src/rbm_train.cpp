@@ -52,7 +52,7 @@ public:
         data.draw = draw(Stream::hidden, 0, 0);
         bernoulli_layer<T>(context_, now->batch.states(), work_.weights, false, work_.hidden_bias, T(1), data);
         for (std::int64_t first = 0; first < rows_; first += batch_size_) {
-            context_.poll();
+            context_.poll(static_cast<double>(first) / static_cast<double>(rows_));
             next->n = 0;
             if (first + batch_size_ < rows_) gather(*next, first + batch_size_);
             step(*now, *next);

@@ -178,6 +178,24 @@ class EpochLoop:
 
 
 @contextmanager
+def progress_bar(what: str, verbose: int) -> Iterator[Callable[[float], None] | None]:
+    """What one long call into the core reports its share of work done to: a bar if verbose >= 1, else None."""
+    if verbose < 1:
+        yield None
+        return
+    from tqdm.auto import tqdm  # as below
+
+    with tqdm(total=100, desc=what, unit="%", bar_format="{l_bar}{bar}| {elapsed}<{remaining}") as bar:
+
+        def show(done: float) -> None:
+            bar.n = round(100 * done)
+            bar.refresh()
+
+        yield show
+        show(1.0)
+
+
+@contextmanager
 def epoch_loop(estimator: Any, n_iter: int, *, X: Any = None, y: Any = None) -> Iterator[EpochLoop]:
     """Run callbacks, and a progress bar if ``estimator.verbose >= 1``, around at most `n_iter` epochs.
 

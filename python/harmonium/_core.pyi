@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, Any]
+Progress = Callable[[float], None] | None
 
 __version__: str
 
@@ -94,13 +95,14 @@ def rbm_gibbs(
     seed: int,
     mask: Array | None,
     values: Array | None,
+    progress: Progress,
 ) -> Array: ...
 def rbm_probability(
     weights: Array, visible_bias: Array, hidden_bias: Array, given: States, of_visible: bool
 ) -> Array: ...
 def rbm_free_energy(weights: Array, visible_bias: Array, hidden_bias: Array, v: States) -> Array: ...
 def rbm_pseudo_log_likelihood(weights: Array, visible_bias: Array, hidden_bias: Array, v: States) -> Array: ...
-def rbm_log_partition(weights: Array, visible_bias: Array, hidden_bias: Array) -> float: ...
+def rbm_log_partition(weights: Array, visible_bias: Array, hidden_bias: Array, progress: Progress) -> float: ...
 def rbm_anneal(
     weights: Array,
     visible_bias: Array,
@@ -110,5 +112,6 @@ def rbm_anneal(
     start: Array | None,
     seed: int,
     n_runs: int,
+    progress: Progress,
 ) -> Array: ...
 def rbm_base_log_partition(base: Array, hidden: int) -> float: ...

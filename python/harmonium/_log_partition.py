@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,9 @@ import numpy as np
 from . import _core
 
 MAX_ENUMERATED = 25
+
+Model = tuple[np.ndarray, np.ndarray, np.ndarray]
+Progress = Callable[[float], None] | None
 
 
 @dataclass(frozen=True)
@@ -59,26 +63,28 @@ def schedule(n_betas: int) -> np.ndarray:
     )
 
 
-def exact(model: tuple[np.ndarray, np.ndarray, np.ndarray]) -> LogPartition:
+def exact(model: Model, progress: Progress) -> LogPartition:
     """By summing over all states of the smaller layer."""
-    value = _core.rbm_log_partition(*model)
+    value = _core.rbm_log_partition(*model, progress)
     return LogPartition(value, 0.0, value, value, np.inf, "exact")
 
 
 def annealed(
-    model: tuple[np.ndarray, np.ndarray, np.ndarray],
+    model: Model,
     base: np.ndarray,
     betas: np.ndarray,
     n_runs: int,
     seed: int,
-    start: np.ndarray | None = None,
+    start: np.ndarray | None,
+    progress: Progress,
 ) -> LogPartition:
     """By annealing from the base model, or with `start` (bits drawn from the model) back to it.
 
     The error bar is that of the mean of the weights, by the delta method.
     """
     downwards = start is not None
-    log_w = _core.rbm_anneal(*model, base, betas[::-1].copy() if downwards else betas, start, seed, n_runs)
+    steps = betas[::-1].copy() if downwards else betas
+    log_w = _core.rbm_anneal(*model, base, steps, start, seed, n_runs, progress)
     top = log_w.max()
     w = np.exp(log_w - top)
     log_ratio = top + np.log(w.mean())

@@ -33,7 +33,6 @@ class BaseRBM(CallbackMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     batch_size: int
     n_iter: int
     shuffle: bool
-    verbose: int
 
     def fit(self, X: Any, y: Any = None) -> Any:
         """Train on X from the start, for `n_iter` passes.

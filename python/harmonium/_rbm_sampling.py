@@ -11,6 +11,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from . import _core
+from ._callbacks import progress_bar
 from ._validation import bit_words, check_number, check_X, float_dtype, states
 
 Model = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -21,6 +22,7 @@ class SamplingRBM(BaseEstimator):
 
     components_: np.ndarray
     check_range: bool
+    verbose: int
     random_state: Any
 
     def _model(self, *, writeable: bool = False) -> Model:
@@ -118,7 +120,9 @@ class SamplingRBM(BaseEstimator):
         """
         check_number(f"{type(self).__name__}.gibbs", "n_steps", n_steps, Integral, low=1)
         data, model = self._visible("gibbs", v)
-        words = _core.rbm_gibbs(*model, data, False, n_steps, self._draw_seed(random_state), None, None)
+        seed = self._draw_seed(random_state)
+        with progress_bar(f"{type(self).__name__}.gibbs", self.verbose) as progress:
+            words = _core.rbm_gibbs(*model, data, False, n_steps, seed, None, None, progress)
         return _core.unpack(words, data.cols).astype(bool)
 
     def sample(
@@ -174,7 +178,8 @@ class SamplingRBM(BaseEstimator):
             if not start.is_bits():
                 raise ValueError(f"{who}: with clamp, init must be 0 or 1")
             start = _core.States.from_bits((start.words() & ~mask) | (values & mask), n_features)
-        words = _core.rbm_gibbs(*model, start, from_hidden, n_steps, seed, mask, values)
+        with progress_bar(who, self.verbose) as progress:
+            words = _core.rbm_gibbs(*model, start, from_hidden, n_steps, seed, mask, values, progress)
         return _core.unpack(words, n_features).astype(model[0].dtype, copy=False)
 
     @staticmethod

@@ -11,6 +11,7 @@ from sklearn.utils import check_array
 from sklearn.utils.extmath import safe_sparse_dot
 
 from . import _core, _log_partition
+from ._callbacks import progress_bar
 from ._log_partition import LogPartition
 from ._rbm_sampling import SamplingRBM
 from ._validation import bit_words, check_choice, check_number, check_X
@@ -143,7 +144,8 @@ class ScoringRBM(SamplingRBM):
         check_number(who, "n_betas", n_betas, Integral, low=2)
         model = self._model()
         if method == "exact" or (method == "auto" and min(model[0].shape) <= _log_partition.MAX_ENUMERATED):
-            return _log_partition.exact(model)
+            with progress_bar(who, self.verbose) as progress:
+                return _log_partition.exact(model, progress)
         steps = _log_partition.schedule(n_betas) if betas is None else np.array(betas, dtype=np.float64)
         if steps.ndim != 1 or len(steps) < 2 or steps[0] != 0 or steps[-1] != 1 or (np.diff(steps) < 0).any():
             raise ValueError(f"{who}: betas must rise from 0 to 1")
@@ -151,7 +153,9 @@ class ScoringRBM(SamplingRBM):
         start = None
         if method == "reverse_ais":
             start = bit_words(who, self.sample(n_runs, random_state=seed % 2**32))
-        return _log_partition.annealed(model, self._base_rates(model[1]), steps, n_runs, seed, start)
+        with progress_bar(who, self.verbose) as progress:
+            base = self._base_rates(model[1])
+            return _log_partition.annealed(model, base, steps, n_runs, seed, start, progress)
 
     def _base_rates(self, visible_bias: np.ndarray) -> np.ndarray:
         """Visible biases of the independent model that annealing starts from: those of the data's means."""

@@ -122,6 +122,10 @@ py::tuple py_rbm_step(const PyStates& data, const Array<T>& data_probability, co
     const Matrix<T> w = mutable_matrix(weights), velocity = mutable_matrix(weight_velocity);
     const std::int64_t visible = w.rows, hidden = w.cols, n = data.rows, m = model.shape(0);
     const Matrix<const T> given = matrix(data_probability);
+    require(velocity.rows == visible && velocity.cols == hidden && given.rows == n && given.cols == hidden &&
+                data.cols == visible && model.shape(1) == BitMatrix::words_for(visible),
+            "rbm_step: weights ", visible, " x ", hidden, ", velocity ", velocity.rows, " x ", velocity.cols, ", ", n, " x ",
+            data.cols, " data with probabilities ", given.rows, " x ", given.cols, ", ", model.shape(1), " words a row of the model");
     std::vector<T> w_memory(Panels<T>::size(visible, hidden)), v_memory(w_memory.size()), p_memory(Panels<T>::size(n + m, hidden));
     std::vector<T> all(static_cast<std::size_t>((n + m) * hidden));
     std::copy(given.data, given.data + n * hidden, all.begin());

@@ -61,7 +61,8 @@ std::pair<std::uint64_t, std::uint64_t> train(
 
 template <class T>
 Words gibbs(const Array<T>& weights, const Array<T>& visible_bias, const Array<T>& hidden_bias, const PyStates& start,
-            bool from_hidden, std::int64_t n_steps, std::uint64_t seed, const py::object& mask, const py::object& values) {
+            bool from_hidden, std::int64_t n_steps, std::uint64_t seed, const py::object& mask, const py::object& values,
+            const py::object& progress) {
     const Rbm<T> model = model_of(weights, visible_bias, hidden_bias);
     Words out = new_bits(start.rows, model.visible());
     const BitMatrix v = mutable_bits(out, model.visible());
@@ -74,7 +75,7 @@ Words gibbs(const Array<T>& weights, const Array<T>& visible_bias, const Array<T
     }
     const States<T> view = start.view<T>();
     py::gil_scoped_release release;
-    InterruptibleContext context;
+    InterruptibleContext context(progress);
     rbm_gibbs<T>(context, model, view, from_hidden, n_steps, seed, mask_bits, value_bits, v);
     return out;
 }
@@ -106,17 +107,18 @@ Array<double> score(const Array<T>& weights, const Array<T>& visible_bias, const
 }
 
 template <class T>
-double log_partition(const Array<T>& weights, const Array<T>& visible_bias, const Array<T>& hidden_bias) {
+double log_partition(const Array<T>& weights, const Array<T>& visible_bias, const Array<T>& hidden_bias,
+                     const py::object& progress) {
     const Rbm<T> model = model_of(weights, visible_bias, hidden_bias);
     py::gil_scoped_release release;
-    InterruptibleContext context;
+    InterruptibleContext context(progress);
     return rbm_log_partition(context, model);
 }
 
 template <class T>
 Array<double> anneal(const Array<T>& weights, const Array<T>& visible_bias, const Array<T>& hidden_bias,
                      const Array<double>& base, const Array<double>& betas, const py::object& start, std::uint64_t seed,
-                     std::int64_t n_runs) {
+                     std::int64_t n_runs, const py::object& progress) {
     const Rbm<T> model = model_of(weights, visible_bias, hidden_bias);
     require(n_runs >= 1, "log_partition: n_runs=", n_runs, ", at least 1 is needed");
     Array<double> out(static_cast<py::ssize_t>(n_runs));
@@ -127,7 +129,7 @@ Array<double> anneal(const Array<T>& weights, const Array<T>& visible_bias, cons
     ConstBitMatrix from;
     if (!start.is_none()) from = bits(start.cast<Words>(), model.visible());
     py::gil_scoped_release release;
-    InterruptibleContext context;
+    InterruptibleContext context(progress);
     rbm_anneal<T>(context, model, base_view, beta_view, n_betas, from, seed, n_runs, values);
     return out;
 }
@@ -142,14 +144,14 @@ void bind_typed(py::module_& m) {
           py::arg("batch_size"), py::arg("learning_rate"), py::arg("momentum"), py::arg("weight_decay"),
           py::arg("centering"), py::arg("shuffle"), py::arg("seed"), py::arg("n_epochs"), py::arg("on_epoch"));
     m.def("rbm_gibbs", &gibbs<T>, weights, visible_bias, hidden_bias, py::arg("start"), py::arg("from_hidden"),
-          py::arg("n_steps"), py::arg("seed"), py::arg("mask"), py::arg("values"));
+          py::arg("n_steps"), py::arg("seed"), py::arg("mask"), py::arg("values"), py::arg("progress"));
     m.def("rbm_probability", &probability<T>, weights, visible_bias, hidden_bias, py::arg("given"), py::arg("of_visible"));
     m.def("rbm_free_energy", &score<T, &rbm_free_energy<T>>, weights, visible_bias, hidden_bias, py::arg("v"));
     m.def("rbm_pseudo_log_likelihood", &score<T, &rbm_pseudo_log_likelihood<T>>, weights, visible_bias, hidden_bias,
           py::arg("v"));
-    m.def("rbm_log_partition", &log_partition<T>, weights, visible_bias, hidden_bias);
+    m.def("rbm_log_partition", &log_partition<T>, weights, visible_bias, hidden_bias, py::arg("progress"));
     m.def("rbm_anneal", &anneal<T>, weights, visible_bias, hidden_bias, exactly("base"), exactly("betas"), py::arg("start"),
-          py::arg("seed"), py::arg("n_runs"));
+          py::arg("seed"), py::arg("n_runs"), py::arg("progress"));
 }
 
 }  // namespace

@@ -81,12 +81,15 @@ private:
     }
 };
 
-// A Context whose long loops look for Ctrl-C; the GIL must be released while it works.
+// A Context whose long loops look for Ctrl-C and report the share that is done to a Python function, or to None; the GIL
+// must be released while it works.
 struct InterruptibleContext : Context {
-    InterruptibleContext() {
-        set_interrupt([] {
+    explicit InterruptibleContext(py::handle progress = py::none()) {
+        set_interrupt([progress](double done) {
             py::gil_scoped_acquire gil;
-            return PyErr_CheckSignals() != 0;
+            if (PyErr_CheckSignals() != 0) return true;
+            if (!progress.is_none()) progress(done);
+            return false;
         });
     }
 };

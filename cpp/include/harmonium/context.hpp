@@ -23,9 +23,10 @@ public:
 
     int threads() const;
 
-    // Long loops call poll() between steps: ten times a second it asks the test, and throws Interrupted at a true answer.
-    void set_interrupt(std::function<bool()> test);
-    void poll();
+    // Long loops call poll(share of the work that is done) between steps: ten times a second it hands the share to the
+    // test, and throws Interrupted at a true answer.
+    void set_interrupt(std::function<bool(double done)> test);
+    void poll(double done);
 
     // Runs body(task, worker) for every task in [0, tasks). A worker has its share, always the same one, and then takes
     // what others have left: which worker runs a task is not fixed, results must not depend on it. It must not throw.

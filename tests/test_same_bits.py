@@ -1,0 +1,96 @@
+"""Results do not depend on the number of threads or the SIMD level."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import every_op
+import reference
+import tolerance
+from harmonium import _core
+
+LEVELS = ["v1", "v3", "v4"]
+SCRIPT = Path(every_op.__file__)
+
+
+def depends_on_level():
+    """What may differ by rounding, with the magnitude of its sums.
+
+    Centred, the correction of the visible biases is summed over as many hidden units at a time as a vector holds.
+    """
+    magnitudes = {}
+    for name, arguments, switches in every_op.step_cases():
+        if switches["centred"]:
+            s = {key: value.astype(np.float64) for key, value in arguments.items()}
+            given = [s.pop(key) for key in ("data", "data_probability", "model")]
+            s.update(switches, offset_rate=every_op.OFFSET_RATE, learning_rate=every_op.LEARNING_RATE)
+            _, magnitude = reference.rbm_step_magnitude(*given, s)
+            magnitudes.update({name + key: magnitude[key] for key in ("visible_bias", "visible_velocity")})
+    return magnitudes
+
+
+def run(code_or_script, level):
+    environment = {name: value for name, value in os.environ.items() if name != "HARMONIUM_ISA"}
+    if level:
+        environment["HARMONIUM_ISA"] = level
+    return subprocess.run([sys.executable, *code_or_script], env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def highest():
+    """The highest level that this processor runs."""
+    done = run(["-c", "from harmonium import _core; print(_core.isa())"], None)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def here():
+    return every_op.results()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_threads(threads, here, set_threads):
+    set_threads(threads)
+    assert _core.get_num_threads() == threads
+    results = every_op.results()
+    assert results.keys() == here.keys()
+    for name, expected in here.items():
+        tolerance.same_bits(results[name], expected)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_levels(level, highest, here, tmp_path):
+    if highest not in LEVELS or LEVELS.index(level) > LEVELS.index(highest):
+        pytest.skip(f"this processor runs at most level {highest}")
+    done = run([str(SCRIPT), str(tmp_path / "results.npz")], level)
+    assert done.returncode == 0, done.stderr
+    with np.load(tmp_path / "results.npz") as results:
+        assert results["level"] == level
+        assert set(results) == {*here, "level"}
+        rounded = depends_on_level()
+        for name, expected in here.items():
+            if name in rounded:
+                tolerance.near_sum(results[name], expected, rounded[name], 2 * 150)
+            else:
+                tolerance.same_bits(results[name], expected)
+
+
+@pytest.mark.parametrize("level", ["v2", "V3"])
+def test_unknown_levels_are_refused(level):
+    done = run(["-c", "from harmonium import _core; _core.isa()"], level)
+    assert done.returncode != 0
+    assert f"ValueError: HARMONIUM_ISA={level} is not a level; use v1, v3 or v4" in done.stderr
+
+
+def test_absent_levels_are_refused(highest):
+    absent = "baseline" if highest == "v4" else "v4"
+    done = run(["-c", "from harmonium import _core; _core.isa()"], absent)
+    assert done.returncode != 0
+    assert f"ValueError: HARMONIUM_ISA={absent}: this CPU runs at most {highest}" in done.stderr
