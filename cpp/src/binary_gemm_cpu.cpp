@@ -75,7 +75,10 @@ public:
           each_((elements * static_cast<std::int64_t>(sizeof(T)) / line_bytes + rows - 1) / rows) {}
 
     HARMONIUM_INLINE void fetch() {
-        for (std::int64_t k = 0; k < each_ && line_ < end_; ++k, line_ += line_bytes) __builtin_prefetch(line_);
+        if (line_ >= end_) return;
+        const char* line = line_;
+        line_ += each_ * line_bytes;  // may pass the end: a prefetch never faults
+        for (std::int64_t k = 0; k < each_; ++k) __builtin_prefetch(line + k * line_bytes);
     }
 
 private:
@@ -107,15 +110,15 @@ void multiply_line(const std::uint64_t* bits, std::int64_t bit_stride, std::int6
         ahead.fetch();
         const std::uint64_t word = bits[r * bit_stride];
         T* out = acc + r * acc_stride;
-        typename S::Vector sum[vectors] = {};
+        typename S::Vector sum[vectors] = {}, odd[vectors] = {};  // two chains of additions wait half as long
         for (int v = 0; !fresh && v < vectors; ++v) sum[v] = S::load(out + v * S::lanes);
 #pragma GCC unroll 16
         for (int g = 0; g < groups; ++g) {
             const T* entry = tables + (g * entries + (word >> (g * Group) & (entries - 1))) * line;
 #pragma GCC unroll 4
-            for (int v = 0; v < vectors; ++v) sum[v] += S::load(entry + v * S::lanes);
+            for (int v = 0; v < vectors; ++v) (g % 2 ? odd : sum)[v] += S::load(entry + v * S::lanes);
         }
-        for (int v = 0; v < vectors; ++v) S::store(out + v * S::lanes, sum[v]);
+        for (int v = 0; v < vectors; ++v) S::store(out + v * S::lanes, sum[v] + odd[v]);
     }
 }
 

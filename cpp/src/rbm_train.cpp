@@ -271,9 +271,9 @@ private:
         return std::sqrt(squares / static_cast<double>(visible_ * hidden_));
     }
 
-    // At most 250 rows, evenly spread: scoring them costs a few per cent of an epoch.
+    // At most 128 rows, evenly spread: scoring them costs a few per cent of an epoch.
     void choose_monitored() {
-        const std::int64_t count = std::min<std::int64_t>(rows_, std::clamp<std::int64_t>(rows_ / 500, 50, 250));
+        const std::int64_t count = std::min<std::int64_t>(rows_, std::clamp<std::int64_t>(rows_ / 500, 32, 128));
         std::vector<std::int64_t> chosen(count);
         for (std::int64_t i = 0; i < count; ++i) chosen[i] = i * rows_ / count;
         monitored_.emplace_back(x_, count, count, 0);

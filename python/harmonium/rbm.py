@@ -60,7 +60,7 @@ class RBM(BaseRBM):
     n_iter_ : int
         Whole passes done.
     history_ : dict of lists, one entry a pass
-        pseudo_log_likelihood: exact, mean over at most 250 rows of the data, nats. hidden_activity: mean of
+        pseudo_log_likelihood: exact, mean over at most 128 rows of the data, nats. hidden_activity: mean of
         p(h = 1 | data). weight_rms: root mean square weight.
     n_features_in_, feature_names_in_
         As in scikit-learn.

@@ -4,7 +4,7 @@
 #include "harmonium/bernoulli.hpp"
 #include "harmonium/binary_gemm.hpp"
 #include "harmonium/gemm.hpp"
-#include "harmonium/math.hpp"
+#include "harmonium/elementwise.hpp"
 #include "harmonium/pack.hpp"
 #include "harmonium/rbm_step.hpp"
 
@@ -102,13 +102,11 @@ Array<T> elementwise(const std::string& name, const Array<T>& x) {
     Array<T> out(std::vector<py::ssize_t>(x.shape(), x.shape() + x.ndim()));
     const T* from = x.data();
     T* to = out.mutable_data();
-    for (py::ssize_t i = 0; i < x.size(); ++i) {
-        if (name == "exp") to[i] = harmonium::exp(from[i]);
-        else if (name == "sigmoid") to[i] = sigmoid(from[i]);
-        else if (name == "softplus") to[i] = softplus(from[i]);
-        else if (name == "log") to[i] = static_cast<T>(harmonium::log(static_cast<double>(from[i])));
-        else require(false, "elementwise: no function named ", name);
-    }
+    const auto n = static_cast<std::int64_t>(x.size());
+    if (name == "exp") exp_of(from, n, to);
+    else if (name == "sigmoid") sigmoid_of(from, n, to);
+    else if (name == "softplus") softplus_of(from, n, to);
+    else require(false, "elementwise: no function named ", name);
     return out;
 }
 

@@ -8,7 +8,8 @@
 #if defined(__CUDACC__)
 #define HARMONIUM_HOST_DEVICE __host__ __device__
 #else
-#define HARMONIUM_HOST_DEVICE
+// Always inlined: a copy of its own, compiled for one SIMD level, could be linked to the code of another.
+#define HARMONIUM_HOST_DEVICE __attribute__((always_inline))
 #endif
 
 namespace harmonium {
