@@ -29,7 +29,7 @@ def rewrite(path, *, metadata=None, header=None, tensors=None):
     """Change a saved file as an error, a later version or an attacker would."""
     with safetensors.safe_open(path, framework="numpy") as file:
         old = file.metadata()
-        arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        arrays = {key: file.get_tensor(key) for key in file.keys()}
     changed = json.loads(old["header"]) | (header or {})
     old["header"] = json.dumps(changed)
     safetensors.numpy.save_file(arrays | (tensors or {}), path, old | (metadata or {}))

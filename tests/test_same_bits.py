@@ -17,21 +17,22 @@ from harmonium import _core
 
 LEVELS = ["v1", "v3", "v4"]
 SCRIPT = Path(every_op.__file__)
+# Only additions, in the same order: no level rounds otherwise.
+SUMS = ("gemm", "binary_gemm", "transpose_bits")
 
 
-def depends_on_level():
-    """What may differ by rounding, with the magnitude of its sums.
+def rounded_sums():
+    """What rounds otherwise at each level, with the magnitude of its sums.
 
     Centred, the correction of the visible biases is summed over as many hidden units at a time as a vector holds.
     """
     magnitudes = {}
     for name, arguments, switches in every_op.step_cases():
-        if switches["centred"]:
-            s = {key: value.astype(np.float64) for key, value in arguments.items()}
-            given = [s.pop(key) for key in ("data", "data_probability", "model")]
-            s.update(switches, offset_rate=every_op.OFFSET_RATE, learning_rate=every_op.LEARNING_RATE)
-            _, magnitude = reference.rbm_step_magnitude(*given, s)
-            magnitudes.update({name + key: magnitude[key] for key in ("visible_bias", "visible_velocity")})
+        s = {key: value.astype(np.float64) for key, value in arguments.items()}
+        given = [s.pop(key) for key in ("data", "data_probability", "model")]
+        s.update(switches, offset_rate=every_op.OFFSET_RATE, learning_rate=every_op.LEARNING_RATE)
+        _, magnitude = reference.rbm_step_magnitude(*given, s)
+        magnitudes.update({name + key: magnitude[key] for key in ("visible_bias", "visible_velocity")})
     return magnitudes
 
 
@@ -65,21 +66,58 @@ def test_threads(threads, here, set_threads):
         tolerance.same_bits(results[name], expected)
 
 
-@pytest.mark.parametrize("level", LEVELS)
-def test_levels(level, highest, here, tmp_path):
+def needs(level, highest):
     if highest not in LEVELS or LEVELS.index(level) > LEVELS.index(highest):
         pytest.skip(f"this processor runs at most level {highest}")
-    done = run([str(SCRIPT), str(tmp_path / "results.npz")], level)
+
+
+@pytest.fixture(scope="module")
+def of_highest(highest, tmp_path_factory):
+    return results_at(highest, tmp_path_factory.mktemp("highest"))
+
+
+def results_at(level, folder):
+    done = run([str(SCRIPT), str(folder / "results.npz")], level)
     assert done.returncode == 0, done.stderr
-    with np.load(tmp_path / "results.npz") as results:
+    with np.load(folder / "results.npz") as results:
         assert results["level"] == level
-        assert set(results) == {*here, "level"}
-        rounded = depends_on_level()
-        for name, expected in here.items():
-            if name in rounded:
-                tolerance.near_sum(results[name], expected, rounded[name], 2 * 150)
-            else:
-                tolerance.same_bits(results[name], expected)
+        return {name: results[name] for name in results if name != "level"}
+
+
+@pytest.mark.parametrize("level", ["v3", "v4"])
+def test_levels_with_fused_multiply_add_give_the_same_bits(level, highest, of_highest, tmp_path):
+    needs(level, highest)
+    results = results_at(level, tmp_path)
+    assert results.keys() == of_highest.keys()
+    rounded = rounded_sums()
+    for name, expected in of_highest.items():
+        if name in rounded:
+            tolerance.near_sum(results[name], expected, rounded[name], 2 * 150)
+        else:
+            tolerance.same_bits(results[name], expected)
+
+
+def test_the_lowest_level_sums_alike(highest, of_highest, tmp_path):
+    needs("v1", highest)
+    results = results_at("v1", tmp_path)
+    assert results.keys() == of_highest.keys()
+    names = [name for name in of_highest if name.startswith(SUMS)]
+    assert len(names) > 50
+    for name in names:
+        tolerance.same_bits(results[name], of_highest[name])
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_each_level_keeps_its_bounds_and_draws_by_its_probabilities(level, highest):
+    """The tests of the ops once more: bounds in ulp, and draws that are u < p for the p of that level."""
+    needs(level, highest)
+    if level == _core.isa():
+        pytest.skip(f"level {level} is what the tests of the ops run at")
+    chosen = "uniform_layout or elementary or bernoulli or transpose or (rbm_step and switches2)"
+    options = ["-q", "-x", "-p", "no:cacheprovider", "-k", chosen]
+    done = run(["-m", "pytest", str(SCRIPT.parent / "test_ops.py"), *options], level)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed" in done.stdout
 
 
 @pytest.mark.parametrize("level", ["v2", "V3"])

@@ -75,15 +75,28 @@ struct Context::Implementation {
     std::condition_variable wake;
 
     std::function<bool(double)> interrupt;
+    double done = 0;
+    std::atomic<bool> interrupted{false};
     std::chrono::steady_clock::time_point asked = std::chrono::steady_clock::now();
 
     void take_tasks(int worker) {
         for (int i = 0; i < threads; ++i) {
             Share& share = shares[static_cast<std::size_t>((worker + i) % threads)];
             for (std::int64_t task = share.next.fetch_add(1); task < share.end; task = share.next.fetch_add(1)) {
+                if (interrupted.load(std::memory_order_relaxed)) return;
                 call(body, task, worker);
+                if (worker == 0) ask();
             }
         }
+    }
+
+    // On the caller's thread: the test is asked ten times a second.
+    void ask() {
+        if (!interrupt || interrupted) return;
+        const auto now = std::chrono::steady_clock::now();
+        if (now - asked < std::chrono::milliseconds(100)) return;
+        asked = now;
+        if (interrupt(done)) interrupted = true;
     }
 
     void work(int worker) {
@@ -133,11 +146,9 @@ int Context::threads() const { return self_->threads; }
 void Context::set_interrupt(std::function<bool(double)> test) { self_->interrupt = std::move(test); }
 
 void Context::poll(double done) {
-    if (!self_->interrupt) return;
-    const auto now = std::chrono::steady_clock::now();
-    if (now - self_->asked < std::chrono::milliseconds(100)) return;
-    self_->asked = now;
-    if (self_->interrupt(done)) throw Interrupted();
+    self_->done = done;
+    self_->ask();
+    if (self_->interrupted) throw Interrupted();
 }
 
 void Context::reserve_scratch(std::size_t bytes_per_worker) {
@@ -154,7 +165,11 @@ void* Context::scratch_of(int worker) { return self_->scratch[static_cast<std::s
 
 void Context::run(std::int64_t tasks, void (*call)(const void*, std::int64_t, int), const void* body) {
     if (self_->threads == 1 || tasks <= 1) {
-        for (std::int64_t task = 0; task < tasks; ++task) call(body, task, 0);
+        for (std::int64_t task = 0; task < tasks && !self_->interrupted; ++task) {
+            call(body, task, 0);
+            self_->ask();
+        }
+        if (self_->interrupted) throw Interrupted();
         return;
     }
     self_->start_workers();
@@ -171,6 +186,7 @@ void Context::run(std::int64_t tasks, void (*call)(const void*, std::int64_t, in
         // Past a while some worker has lost its core: let it have ours.
         spin < spins_before_sleep ? pause_cpu() : std::this_thread::yield();
     }
+    if (self_->interrupted) throw Interrupted();
 }
 
 }  // namespace harmonium

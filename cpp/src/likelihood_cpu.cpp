@@ -50,34 +50,35 @@ double log_product(const double* p, const double* ratio, std::int64_t length, st
     return sum;
 }
 
-double pseudo(const std::uint64_t* v, std::int64_t visible, const double* visible_bias, const double* activation,
-              double* p, const FlipRatios& ratios) {
-    for (std::int64_t j = 0; j < ratios.length; ++j) p[j] = sigmoid(activation[j]);
-    const auto factors = static_cast<std::int64_t>(std::min(1e6, 700.0 / std::max(ratios.largest, 1e-3)));
-    double sum = 0;
-    for (std::int64_t i = 0; i < visible; ++i) {
-        const bool on = v[i / 64] >> (i % 64) & 1;
-        const double* ratio = (on ? ratios.off_flip : ratios.on_flip) + i * ratios.length;
-        const bool fits = ratios.row_sums[i] < 700;
-        const double change = log_product(p, ratio, ratios.length, fits ? ratios.length : factors * lanes, fits);
-        sum -= softplus((on ? -visible_bias[i] : visible_bias[i]) + change);
+void pseudo(ConstBitMatrix v, double* activation, const Flips& flips, double* out) {
+    const std::int64_t length = flips.length;
+    for (std::int64_t j = 0; j < v.rows * length; ++j) activation[j] = sigmoid(activation[j]);
+    const auto factors = static_cast<std::int64_t>(std::min(1e6, 700.0 / std::max(flips.largest, 1e-3)));
+    for (std::int64_t r = 0; r < v.rows; ++r) out[r] = 0;
+    for (std::int64_t i = 0; i < flips.n; ++i) {
+        const bool fits = flips.row_sums[i] < 700;
+        const std::int64_t every = fits ? length : factors * lanes;
+        for (std::int64_t r = 0; r < v.rows; ++r) {
+            const bool on = v.bit(r, flips.units[i]);
+            const double* ratio = (on ? flips.off_flip : flips.on_flip) + i * length;
+            const double change = log_product(activation + r * length, ratio, length, every, fits);
+            out[r] -= softplus((on ? -flips.bias[i] : flips.bias[i]) + change);
+        }
     }
-    return sum;
 }
 
-double pseudo_any(const double* x, std::int64_t visible, const double* visible_bias, const double* activation,
-                  const double* weights, std::int64_t length) {
+double pseudo_any(const double* x, const double* activation, const Flips& flips) {
     double sum = 0;
-    for (std::int64_t i = 0; i < visible; ++i) {
-        const double move = 1 - 2 * x[i];
-        const double* w = weights + i * length;
+    for (std::int64_t i = 0; i < flips.n; ++i) {
+        const double move = 1 - 2 * x[flips.units[i]];
+        const double* w = flips.weights + i * flips.length;
         double change[lanes] = {};
-        for (std::int64_t j = 0; j < length; j += lanes) {
+        for (std::int64_t j = 0; j < flips.length; j += lanes) {
             for (int k = 0; k < lanes; ++k) {
                 change[k] += softplus(activation[j + k] + move * w[j + k]) - softplus(activation[j + k]);
             }
         }
-        double total = move * visible_bias[i];
+        double total = move * flips.bias[i];
         for (int k = 0; k < lanes; ++k) total += change[k];
         sum -= softplus(total);
     }

@@ -1,16 +1,20 @@
 // Kernels behind the likelihoods, in double. Lengths are multiples of 16, padded so that padding changes nothing.
 #pragma once
 
-#include <cstdint>
-
+#include "harmonium/matrix.hpp"
 #include "isa.hpp"
 
 namespace harmonium {
 
-struct FlipRatios {
-    const double* on_flip;   // D x length: exp(W) - 1, for units that flip from 0 to 1
-    const double* off_flip;  // D x length: exp(-W) - 1, for units that flip from 1 to 0
-    const double* row_sums;  // D: sum_j |W_ij|, which bounds every log product
+// Of the visible units that a pseudo-likelihood sums over.
+struct Flips {
+    const std::int64_t* units;  // which of v, n of them
+    std::int64_t n;
+    const double* bias;      // n
+    const double* weights;   // n x length
+    const double* on_flip;   // n x length: exp(W) - 1, for units that flip from 0 to 1
+    const double* off_flip;  // n x length: exp(-W) - 1, for units that flip from 1 to 0
+    const double* row_sums;  // n: sum_j |W_ij|, which bounds every log product
     std::int64_t length;
     double largest;          // max |W|
 };
@@ -24,12 +28,11 @@ template <class T>
 struct LikelihoodKernels {
     // exp over n values, times sign first; `minus` subtracted after: out[i] = exp(sign * x[i]) - minus
     void (*exp_minus)(const double* x, std::int64_t n, double sign, double minus, double* out);
-    // sum_i log p(v_i | others) for one row: activation: length values of c + v^T W (padding: very negative); p: scratch of length.
-    double (*pseudo)(const std::uint64_t* v, std::int64_t visible, const double* visible_bias, const double* activation,
-                     double* p, const FlipRatios& ratios);
-    // The same for a row of numbers x, by exps: slower, for any x and any size of W. weights: D x length.
-    double (*pseudo_any)(const double* x, std::int64_t visible, const double* visible_bias, const double* activation,
-                         const double* weights, std::int64_t length);
+    // sum_i log p(v_i | others) for each row of v: rows of length values of c + v^T W, padding very negative, are replaced
+    // by their sigmoids. All rows go through one unit's ratios before the next unit's are fetched.
+    void (*pseudo)(ConstBitMatrix v, double* activation, const Flips& flips, double* out);
+    // The same for one row of numbers x, by exps: slower, for any x and any size of W.
+    double (*pseudo_any)(const double* x, const double* activation, const Flips& flips);
     // log sum over the 2^bits states of the first `bits` units, in Gray code order, the others fixed:
     //   sum of exp(bias_sum) prod_i (1 + exp(activation_i)), unit k adding bias[k] and multiplying exp(activation) by up
     //   (k-th row of length values) or down. odds: exp(activation), changed. Factors at most exp(largest), times `every`

@@ -11,6 +11,8 @@ namespace harmonium {
 template <class T>
 Content check_states(const char* who, const T* x, std::int64_t rows, std::int64_t cols, std::int64_t row_stride,
                      std::int64_t col_stride, bool check_range, std::int64_t first_row) {
+    // What rounding may add to a number that was scaled to [0, 1].
+    constexpr double slack = 8 * (std::is_same_v<T, float> ? 0x1p-23 : 0x1p-52);
     bool binary = true;
     for (std::int64_t i = 0; i < rows; ++i) {
         const T* row = x + i * row_stride;
@@ -24,9 +26,9 @@ Content check_states(const char* who, const T* x, std::int64_t rows, std::int64_
         if (inside) continue;
         for (std::int64_t j = 0; j < cols; ++j) {
             const auto value = static_cast<double>(row[j * col_stride]);
-            require(!std::isnan(value), who, ": X contains NaN, in row ", first_row + i, ", column ", j);
-            require(!std::isinf(value), who, ": X contains an infinite value (inf), in row ", first_row + i, ", column ", j);
-            require(!check_range || (value >= 0 && value <= 1), who, ": X holds ", value, " in row ", first_row + i,
+            require(!std::isnan(value), who, " contains NaN, in row ", first_row + i, ", column ", j);
+            require(!std::isinf(value), who, " contains an infinite value (inf), in row ", first_row + i, ", column ", j);
+            require(!check_range || (value >= -slack && value <= 1 + slack), who, " holds ", value, " in row ", first_row + i,
                     ", column ", j, "; states are probabilities, between 0 and 1");
         }
     }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <vector>
 
 #include "aligned.hpp"
@@ -19,6 +20,7 @@ namespace {
 constexpr double padding_activation = -1e4;  // a padded unit is never on: its softplus and its sigmoid are 0
 constexpr double largest_ratio = 15;         // above this |W|, exp(-|W|) - 1 loses more than 9 digits of 1 + p r
 constexpr double largest_odds = 600;
+constexpr std::int64_t rows_together = 8;    // whose pseudo-likelihoods share each fetch of the weights
 
 std::int64_t padded(std::int64_t n) { return (n + 15) / 16 * 16; }
 
@@ -56,17 +58,6 @@ struct Weights {
     }
 };
 
-template <class T>
-double largest_weight(const Rbm<T>& model) {
-    double largest = 0;
-    for (std::int64_t i = 0; i < model.visible(); ++i) {
-        for (std::int64_t j = 0; j < model.hidden(); ++j) {
-            largest = std::max(largest, std::abs(static_cast<double>(model.weights.row(i)[j])));
-        }
-    }
-    return largest;
-}
-
 }  // namespace
 
 template <class T>
@@ -91,31 +82,45 @@ void rbm_free_energy(Context& context, const Rbm<T>& model, const States<T>& v, 
 }
 
 template <class T>
-void rbm_pseudo_log_likelihood(Context& context, const Rbm<T>& model, const States<T>& v, double* out) {
+void rbm_pseudo_log_likelihood(Context& context, const Rbm<T>& model, const States<T>& v, double* out,
+                               const std::int64_t* units, std::int64_t n_units) {
     constexpr std::int64_t step = 256;
     const std::int64_t visible = model.visible(), hidden = model.hidden(), length = padded(hidden);
     require(v.cols() == visible, "RBM: X has ", v.cols(), " columns, the model has ", visible);
     const Weights<T> weights(model);
     const auto& kernels = likelihood_kernels<double>();
-    const double largest = largest_weight(model);
-    const bool by_ratios = !v.dense && !(v.is_sparse() && v.sparse.values) && largest <= largest_ratio;
-
-    AlignedVector<double> w(visible * length), on_flip, off_flip;
-    const std::vector<double> bias(model.visible_bias, model.visible_bias + visible);
-    std::vector<double> row_sums(visible);
-    for (std::int64_t i = 0; i < visible; ++i) {
-        std::copy(model.weights.row(i), model.weights.row(i) + hidden, w.data() + i * length);
-        for (std::int64_t j = 0; j < hidden; ++j) row_sums[i] += std::abs(w[i * length + j]);
+    std::vector<std::int64_t> all(units ? 0 : visible);
+    std::iota(all.begin(), all.end(), std::int64_t(0));
+    Flips flips{};
+    flips.units = units ? units : all.data();
+    flips.n = units ? n_units : visible;
+    flips.length = length;
+    AlignedVector<double> w(flips.n * length), on_flip, off_flip;
+    std::vector<double> bias(flips.n), row_sums(flips.n);
+    for (std::int64_t i = 0; i < flips.n; ++i) {
+        const T* row = model.weights.row(flips.units[i]);
+        for (std::int64_t j = 0; j < hidden; ++j) {
+            const auto value = static_cast<double>(row[j]);
+            w[i * length + j] = value;
+            row_sums[i] += std::abs(value);
+            flips.largest = std::max(flips.largest, std::abs(value));
+        }
+        bias[i] = static_cast<double>(model.visible_bias[flips.units[i]]);
     }
+    const bool by_ratios = v.bits_only() && flips.largest <= largest_ratio;
     if (by_ratios) {
         on_flip.resize(w.size());
         off_flip.resize(w.size());
-        context.parallel_for(visible, [&](std::int64_t i, int) {
+        context.parallel_for(flips.n, [&](std::int64_t i, int) {
             kernels.exp_minus(w.data() + i * length, length, 1, 1, on_flip.data() + i * length);
             kernels.exp_minus(w.data() + i * length, length, -1, 1, off_flip.data() + i * length);
         });
     }
-    const FlipRatios ratios{on_flip.data(), off_flip.data(), row_sums.data(), length, largest};
+    flips.bias = bias.data();
+    flips.weights = w.data();
+    flips.on_flip = on_flip.data();
+    flips.off_flip = off_flip.data();
+    flips.row_sums = row_sums.data();
 
     const std::int64_t rows = std::min(step, v.rows());
     AlignedVector<T> activations(Panels<T>::size(rows, hidden));
@@ -131,28 +136,34 @@ void rbm_pseudo_log_likelihood(Context& context, const Rbm<T>& model, const Stat
             pack_bits(part.sparse, bits);
             part = bits;
         }
-        context.reserve_scratch(static_cast<std::size_t>(2 * length + visible) * sizeof(double));
-        context.parallel_for(count, [&](std::int64_t i, int worker) {
+        const std::int64_t group = by_ratios ? rows_together : 1;
+        context.reserve_scratch(static_cast<std::size_t>(group * length + visible) * sizeof(double));
+        context.parallel_for((count + group - 1) / group, [&](std::int64_t task, int worker) {
+            const std::int64_t from = task * group, n = std::min(group, count - from);
             double* a = context.template scratch<double>(worker);
-            double* p = a + length;
-            double* x = p + length;
-            std::fill(a, a + length, padding_activation);
-            for (std::int64_t j = 0; j < hidden; ++j) {
-                a[j] = static_cast<double>(activation.at(i, j)) + static_cast<double>(model.hidden_bias[j]);
+            std::fill(a, a + n * length, padding_activation);
+            for (std::int64_t i = 0; i < n; ++i) {
+                for (std::int64_t j = 0; j < hidden; ++j) {
+                    a[i * length + j] =
+                        static_cast<double>(activation.at(from + i, j)) + static_cast<double>(model.hidden_bias[j]);
+                }
             }
             if (by_ratios) {
-                out[first + i] = kernels.pseudo(part.bits.row(i), visible, bias.data(), a, p, ratios);
+                kernels.pseudo(part.bits.rows_from(from, n), a, flips, out + first + from);
                 return;
             }
+            double* x = a + length;
             for (std::int64_t k = 0; k < visible; ++k) {
-                x[k] = part.is_bits() ? static_cast<double>(part.bits.bit(i, k)) : part.dense ? static_cast<double>(part.dense.row(i)[k]) : 0.0;
+                x[k] = part.is_bits() ? static_cast<double>(part.bits.bit(from, k))
+                       : part.dense   ? static_cast<double>(part.dense.row(from)[k])
+                                      : 0.0;
             }
             if (part.is_sparse()) {
-                for (std::int64_t k = part.sparse.indptr[i]; k < part.sparse.indptr[i + 1]; ++k) {
+                for (std::int64_t k = part.sparse.indptr[from]; k < part.sparse.indptr[from + 1]; ++k) {
                     x[part.sparse.indices[k]] = part.sparse.values ? static_cast<double>(part.sparse.values[k]) : 1.0;
                 }
             }
-            out[first + i] = kernels.pseudo_any(x, visible, bias.data(), a, w.data(), length);
+            out[first + from] = kernels.pseudo_any(x, a, flips);
         });
     }
 }
@@ -288,7 +299,8 @@ void rbm_anneal(Context& context, const Rbm<T>& model, const double* base, const
 
 #define HARMONIUM_INSTANTIATE(T)                                                                                      \
     template void rbm_free_energy(Context&, const Rbm<T>&, const States<T>&, double*);                                \
-    template void rbm_pseudo_log_likelihood(Context&, const Rbm<T>&, const States<T>&, double*);                      \
+    template void rbm_pseudo_log_likelihood(Context&, const Rbm<T>&, const States<T>&, double*, const std::int64_t*,  \
+                                            std::int64_t);                                                            \
     template double rbm_log_partition(Context&, const Rbm<T>&);                                                       \
     template void rbm_anneal(Context&, const Rbm<T>&, const double*, const double*, std::int64_t, ConstBitMatrix,     \
                              std::uint64_t, std::int64_t, double*);

@@ -16,8 +16,6 @@ namespace harmonium {
 
 namespace {
 
-// A single weight of this size alone saturates a unit for good: training has left the range where it means anything.
-constexpr double divergence_limit = 1000;
 constexpr double initial_weight_std = 0.01;
 
 template <class T>
@@ -36,7 +34,7 @@ public:
         transposed_words_.resize(visible_ * BitMatrix::words_for(all));
         hidden_words_.resize(model_rows(batch_size_) * BitMatrix::words_for(hidden_));
         choose_monitored();
-        if (work_.steps == 0) initialise();
+        if (!state.initialised) initialise();
     }
 
     RbmEpoch epoch() {
@@ -141,7 +139,11 @@ private:
         s.data_probability = of_data(now, s.probability);
         s.model_probability = of_model(now, s.probability);
         s.model = model;
-        if (options_.method == Method::pcd) s.model_hidden = h;
+        if (options_.method == Method::pcd) {
+            s.model_hidden = h;
+        } else if (n == work_.chains.rows && next.n < n) {
+            s.model_hidden = work_.chains;  // the epoch's last whole batch: what sampling may start from
+        }
         s.draw = draw(Stream::hidden, 0, options_.n_gibbs_steps);
         s.transposed = transposed;
         if (!now.batch.is_bits()) s.dense = now.batch.states().dense;
@@ -240,6 +242,7 @@ private:
         bernoulli<T>(context_, Matrix<const T>(zeros.data(), work_.chains.rows, hidden_), work_.hidden_bias, T(1),
                      {options_.seed, Stream::start, 0}, 0, {}, work_.chains);
         work_.commit(state_);
+        state_.initialised = true;
     }
 
     // Root mean square weight; throws where parameters have left every sensible range.
@@ -261,7 +264,7 @@ private:
         }
         std::for_each(work_.visible_bias, work_.visible_bias + visible_, look);
         std::for_each(work_.hidden_bias, work_.hidden_bias + hidden_, look);
-        if (!finite || largest > divergence_limit) {
+        if (!finite || largest > options_.divergence_limit) {
             throw DivergenceError(message("training diverged in epoch ", work_.epochs, ": ",
                                           finite ? message("a parameter of size ", largest) : "a parameter is not finite",
                                           " with learning_rate=", options_.learning_rate, " and momentum=",
@@ -271,20 +274,27 @@ private:
         return std::sqrt(squares / static_cast<double>(visible_ * hidden_));
     }
 
-    // At most 128 rows, evenly spread: scoring them costs a few per cent of an epoch.
+    // At most 128 rows and 64 units, evenly spread: scoring them all would cost a good part of an epoch.
     void choose_monitored() {
-        const std::int64_t count = std::min<std::int64_t>(rows_, std::clamp<std::int64_t>(rows_ / 500, 32, 128));
-        std::vector<std::int64_t> chosen(count);
-        for (std::int64_t i = 0; i < count; ++i) chosen[i] = i * rows_ / count;
+        const auto spread = [](std::int64_t count, std::int64_t of) {
+            std::vector<std::int64_t> chosen(count);
+            for (std::int64_t i = 0; i < count; ++i) chosen[i] = i * of / count;
+            return chosen;
+        };
+        monitored_units_ = spread(std::min<std::int64_t>(visible_, 64), visible_);
+        const std::vector<std::int64_t> rows = spread(std::min<std::int64_t>(rows_, 128), rows_);
+        const auto count = static_cast<std::int64_t>(rows.size());
         monitored_.emplace_back(x_, count, count, 0);
-        monitored_[0].batch.gather(chosen.data(), 0, count, BitMatrix(monitored_[0].words.data(), count, visible_));
+        monitored_[0].batch.gather(rows.data(), 0, count, BitMatrix(monitored_[0].words.data(), count, visible_));
     }
 
     double score_monitored() {
         const States<T>& rows = monitored_[0].batch.states();
+        const auto units = static_cast<std::int64_t>(monitored_units_.size());
         std::vector<double> scores(rows.rows());
-        rbm_pseudo_log_likelihood(context_, state_.model, rows, scores.data());
-        return std::accumulate(scores.begin(), scores.end(), 0.0) / static_cast<double>(scores.size());
+        rbm_pseudo_log_likelihood(context_, state_.model, rows, scores.data(), monitored_units_.data(), units);
+        const double mean = std::accumulate(scores.begin(), scores.end(), 0.0) / static_cast<double>(scores.size());
+        return mean * static_cast<double>(visible_) / static_cast<double>(units);
     }
 
     Context& context_;
@@ -293,7 +303,7 @@ private:
     Working<T> work_;
     const States<T>& x_;
     std::int64_t visible_, hidden_, rows_, batch_size_, chains_;
-    std::vector<std::int64_t> order_;
+    std::vector<std::int64_t> order_, monitored_units_;
     std::vector<T> differences_, data_mean_;
     std::vector<double> sums_;
     std::vector<Slot> slots_, monitored_;
@@ -313,7 +323,7 @@ void check(const States<T>& x, const RbmOptions& o, const RbmState<T>& s) {
     require(o.momentum >= 0 && o.momentum < 1, "RBM: momentum=", o.momentum, " is not in [0, 1)");
     require(o.weight_decay >= 0 && std::isfinite(o.weight_decay), "RBM: weight_decay=", o.weight_decay, " is negative");
     require(o.momentum == 0 || s.weight_velocity, "RBM: momentum=", o.momentum, " needs memory for the velocity");
-    require(o.method == Method::cd || (s.chains.rows >= 1 && s.chains.cols == s.model.hidden()), "RBM: ", s.chains.rows,
+    require(s.chains.cols == s.model.hidden() && (o.method == Method::cd || s.chains.rows >= 1), "RBM: ", s.chains.rows,
             " chains of ", s.chains.cols, " units, the model has ", s.model.hidden());
 }
 

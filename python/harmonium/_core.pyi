@@ -71,8 +71,8 @@ def rbm_train(
     visible_velocity: Array,
     hidden_velocity: Array,
     chains: Array,
-    steps: int,
-    epochs: int,
+    counters: Array,
+    quantities: Array,
     method: str,
     n_gibbs_steps: int,
     batch_size: int,
@@ -81,10 +81,10 @@ def rbm_train(
     weight_decay: float,
     centering: bool,
     shuffle: bool,
+    divergence_limit: float,
     seed: int,
-    n_epochs: int,
-    on_epoch: Callable[..., bool],
-) -> tuple[int, int]: ...
+    on_epoch: Callable[[], bool],
+) -> None: ...
 def rbm_gibbs(
     weights: Array,
     visible_bias: Array,

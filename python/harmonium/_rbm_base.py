@@ -6,7 +6,6 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
@@ -14,12 +13,12 @@ from . import _core
 from ._callbacks import CallbackMixin, EpochLoop, epoch_loop
 from ._rbm_sampling import new_seed
 from ._rbm_scores import ScoringRBM
-from ._validation import bit_words, check_choice, check_number, check_X, float_dtype, states
+from ._validation import bit_words, check_choice, check_flag, check_number, check_X, float_dtype, states
 
 _QUANTITIES = ("pseudo_log_likelihood", "hidden_activity", "weight_rms")
 
 
-class BaseRBM(CallbackMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, ScoringRBM):
+class BaseRBM(CallbackMixin, ScoringRBM):
     """Methods of the Bernoulli-Bernoulli machine; the classes in rbm.py give them their parameters."""
 
     n_components: int
@@ -33,6 +32,9 @@ class BaseRBM(CallbackMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     batch_size: int
     n_iter: int
     shuffle: bool
+    n_iter_: int
+    _steps: int
+    history_: dict[str, list[float]]
 
     def fit(self, X: Any, y: Any = None) -> Any:
         """Train on X from the start, for `n_iter` passes.
@@ -56,7 +58,7 @@ class BaseRBM(CallbackMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             on Ctrl-C and when a callback raises.
         """
         data, dtype = self._check_fit(X, fresh=True)
-        self._start(data.cols, dtype)
+        self._start(X, data.cols, dtype)
         return self._train(data, self.n_iter, X, y)
 
     def partial_fit(self, X: Any, y: Any = None) -> Any:
@@ -77,7 +79,7 @@ class BaseRBM(CallbackMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         fresh = not hasattr(self, "components_")
         data, dtype = self._check_fit(X, fresh=fresh)
         if fresh:
-            self._start(data.cols, dtype)
+            self._start(X, data.cols, dtype)
         return self._train(data, 1, X, y)
 
     def _check_parameters(self) -> None:
@@ -92,9 +94,13 @@ class BaseRBM(CallbackMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         check_number(who, "weight_decay", self.weight_decay, Real, low=0)
         check_number(who, "batch_size", self.batch_size, Integral, low=1)
         check_number(who, "n_iter", self.n_iter, Integral, low=0)
+        for name in ("centering", "shuffle", "check_range"):
+            check_flag(who, name, getattr(self, name))
+        if not isinstance(self.verbose, (bool, np.bool_)):
+            check_number(who, "verbose", self.verbose, Integral, low=0)
 
     def _check_fit(self, X: Any, *, fresh: bool) -> tuple[_core.States, np.dtype]:
-        """All checks of a fit; only when the last has passed, n_features_in_ and feature_names_in_ are set."""
+        """All checks of parameters and X; nothing is changed."""
         self._check_parameters()
         who = f"{type(self).__name__}.{'fit' if fresh else 'partial_fit'}"
         checked = (
@@ -109,100 +115,118 @@ class BaseRBM(CallbackMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             raise ValueError(
                 f"{who}: X has {checked.shape[1]} columns, the model has {self.components_.shape[1]}"
             )
-        data = states(who, checked, dtype, check_range=self.check_range)
-        if fresh:
-            validate_data(self, X, reset=True, skip_check_array=True)
-        return data, dtype
+        return states(f"{who}: X", checked, dtype, check_range=self.check_range), dtype
 
-    def _start(self, n_features: int, dtype: np.dtype) -> None:
-        """Memory for a new model; the core fills it from the first batch."""
+    def _start(self, X: Any, n_features: int, dtype: np.dtype) -> None:
+        """Memory for a new model, which the core fills from the first batch; all of it, or an error and no change."""
+        seed = new_seed(self.random_state)
         shape = (n_features, self.n_components)
-        n_chains = self.n_chains or self.batch_size
-        self.components_ = np.zeros(shape, dtype).T
-        self.intercept_visible_ = np.zeros(n_features, dtype)
-        self.intercept_hidden_ = np.zeros(self.n_components, dtype)
-        self.visible_offset_ = np.zeros(n_features, dtype)
-        self.hidden_offset_ = np.zeros(self.n_components, dtype)
-        self.h_samples_ = np.zeros((n_chains if self.method == "pcd" else 0, self.n_components), dtype)
-        self.n_iter_ = 0
-        self.history_: dict[str, list[float]] = {name: [] for name in _QUANTITIES}
-        self._velocity: dict[str, np.ndarray] = {}
-        self._steps = 0
-        self._seed = new_seed(self.random_state)
-        self._n_draws = 0
+        start = {
+            "components_": np.zeros(shape, dtype).T,
+            "intercept_visible_": np.zeros(n_features, dtype),
+            "intercept_hidden_": np.zeros(self.n_components, dtype),
+            **self._beside_the_model(n_features, self.n_components, dtype),
+            "_velocity": {},
+            "_initialised": False,
+            "_seed": seed,
+        }
+        validate_data(self, X, reset=True, skip_check_array=True)
+        for name, value in start.items():
+            setattr(self, name, value)
+
+    def _beside_the_model(self, n_features: int, n_components: int, dtype: np.dtype) -> dict[str, Any]:
+        """What training keeps beside weights and biases, before any step."""
+        return {
+            "visible_offset_": np.full(n_features, 0.5, dtype),
+            "hidden_offset_": np.full(n_components, 0.5, dtype),
+            "h_samples_": np.zeros((self.n_chains or self.batch_size, n_components), dtype),
+            "n_iter_": 0,
+            "history_": {name: [] for name in _QUANTITIES},
+            "_velocity": {},
+            "_steps": 0,
+            "_n_draws": 0,
+        }
 
     def _train(self, data: _core.States, n_epochs: int, X: Any, y: Any) -> Any:
         weights, visible_bias, hidden_bias = self._model(writeable=True)
         n_features, n_components = weights.shape
         dtype = weights.dtype
-        if not hasattr(self, "_seed"):  # a model put together by assignment trains on from where it stands
-            self._adopt(n_features, n_components, dtype)
-        visible_offset = np.require(self.visible_offset_, dtype, ["C", "W"])
-        hidden_offset = np.require(self.hidden_offset_, dtype, ["C", "W"])
-        chains = bit_words(f"{type(self).__name__}: h_samples_", np.asarray(self.h_samples_))
-        if self.momentum and not self._velocity:
-            self._velocity = {
-                "weights": np.zeros_like(weights),
-                "visible": np.zeros_like(visible_bias),
-                "hidden": np.zeros_like(hidden_bias),
-            }
-        none = np.zeros((0, 0), dtype)
-        velocity = self._velocity if self.momentum else dict.fromkeys(("weights", "visible", "hidden"), none)
+        # A model put together by assignment trains on from where it stands.
+        for name, value in self._beside_the_model(n_features, n_components, dtype).items():
+            if not hasattr(self, name):
+                setattr(self, name, value)
+        if not hasattr(self, "_seed"):
+            self._seed = new_seed(self.random_state)
+        visible_offset = self._own("visible_offset_", (n_features,), dtype)
+        hidden_offset = self._own("hidden_offset_", (n_components,), dtype)
+        chains = bit_words(f"{type(self).__name__}: h_samples_", self._own("h_samples_", (-1, n_components), dtype))
+        velocity = self._velocity_like(weights, visible_bias, hidden_bias)
         self.components_ = weights.T
         self.intercept_visible_, self.intercept_hidden_ = visible_bias, hidden_bias
         self.visible_offset_, self.hidden_offset_ = visible_offset, hidden_offset
+        self.n_features_in_ = n_features
 
-        def update(steps: int) -> None:
-            self._steps = steps
+        counters = np.array([self._steps, self.n_iter_, getattr(self, "_initialised", True)], dtype=np.int64)
+        quantities = np.zeros((n_epochs, len(_QUANTITIES)))
+        before = {name: list(values) for name, values in self.history_.items()}
+        first = self.n_iter_
+
+        def catch_up() -> None:
+            """Bring the attributes to the epoch that the core's arrays are of; as often as one likes."""
+            self._steps, self.n_iter_ = int(counters[0]), int(counters[1])
+            self._initialised = True
+            for name, values in zip(_QUANTITIES, quantities[: self.n_iter_ - first].T, strict=True):
+                self.history_[name] = before[name] + values.tolist()
             self.h_samples_ = _core.unpack(chains, n_components).astype(dtype, copy=False)
 
-        def on_epoch(steps: int, epochs: int, *quantities: float) -> bool:
-            update(steps)
-            self.n_iter_ = epochs
-            for name, value in zip(_QUANTITIES, quantities, strict=True):
-                self.history_[name].append(value)
-            return loop.epoch_end(dict(zip(_QUANTITIES, quantities, strict=True)), self._fitted_attributes)
+        def on_epoch() -> bool:
+            catch_up()
+            now = dict(zip(_QUANTITIES, quantities[self.n_iter_ - first - 1].tolist(), strict=True))
+            return loop.epoch_end(now, self._fitted_attributes)
 
         loop: EpochLoop
         with epoch_loop(self, n_epochs, X=X, y=y) as loop:
             try:
                 _core.rbm_train(
-                    data, weights, visible_bias, hidden_bias, visible_offset, hidden_offset, velocity["weights"],
-                    velocity["visible"], velocity["hidden"], chains, self._steps, self.n_iter_, self.method,
-                    self.n_gibbs_steps, self.batch_size, float(self.learning_rate), float(self.momentum),
-                    float(self.weight_decay), bool(self.centering), bool(self.shuffle), self._seed, n_epochs, on_epoch,
+                    data, weights, visible_bias, hidden_bias, visible_offset, hidden_offset,
+                    velocity[0], velocity[1], velocity[2], chains, counters, quantities,
+                    self.method, self.n_gibbs_steps, self.batch_size, float(self.learning_rate), float(self.momentum),
+                    float(self.weight_decay), bool(self.centering), bool(self.shuffle),
+                    1000.0 if self.check_range else np.inf, self._seed, on_epoch,
                 )  # fmt: skip
             except _core.DivergenceError as error:
                 raise _core.DivergenceError(f"{type(self).__name__}: {error}") from None
             finally:
-                if self._steps == 0:  # no epoch came to its end: the parameters are the initial ones
-                    update(0)
+                catch_up()
         return self
 
-    def _adopt(self, n_features: int, n_components: int, dtype: np.dtype) -> None:
-        """Whatever training needs beside the three assigned arrays."""
-        means = 1 / (1 + np.exp(-np.asarray(self.intercept_visible_, dtype=np.float64)))
-        defaults = {
-            "visible_offset_": means.astype(dtype),
-            "hidden_offset_": np.full(n_components, 0.5, dtype),
-            "h_samples_": np.zeros((self.n_chains or self.batch_size, n_components), dtype),
-            "history_": {name: [] for name in _QUANTITIES},
-            "n_iter_": 0,
-            "n_features_in_": n_features,
-            "_velocity": {},
-            "_steps": 1,  # 0 would have the core initialise
-            "_seed": new_seed(self.random_state),
-            "_n_draws": 0,
-        }
-        for name, value in defaults.items():
-            if not hasattr(self, name):
-                setattr(self, name, value)
+    def _own(self, name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """A learned array that training goes on with, of this shape (-1: any) and finite."""
+        array = np.require(np.asarray(getattr(self, name)), dtype, ["C", "W"])
+        if array.ndim != len(shape) or any(s not in (-1, n) for s, n in zip(shape, array.shape, strict=True)):
+            raise ValueError(f"{type(self).__name__}: {name} is {array.shape}, the model needs {shape}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{type(self).__name__}: {name} contains NaN or infinity")
+        return array
+
+    def _velocity_like(self, *parameters: np.ndarray) -> list[np.ndarray]:
+        """Memory for the velocities, kept from call to call while there is momentum; empty without."""
+        if not self.momentum:
+            return [np.zeros((0, 0), parameters[0].dtype)] * 3
+        for name, like in zip(("weights", "visible", "hidden"), parameters, strict=True):
+            kept = self._velocity.get(name)
+            if kept is None or kept.shape != like.shape:
+                self._velocity[name] = np.zeros_like(like)
+            else:
+                self._velocity[name] = np.require(kept, like.dtype, ["C", "W"])
+        return [self._velocity[name] for name in ("weights", "visible", "hidden")]
 
     def _fitted_attributes(self) -> dict[str, Any]:
+        private = ("_velocity", "_steps", "_seed", "_n_draws", "_initialised")
         return {
             name: value
             for name, value in vars(self).items()
-            if (name.endswith("_") and not name.startswith("_")) or name in ("_velocity", "_steps", "_seed", "_n_draws")
+            if (name.endswith("_") and not name.startswith("_")) or name in private
         }
 
     def __sklearn_tags__(self) -> Any:

@@ -6,7 +6,7 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -17,7 +17,7 @@ from ._validation import bit_words, check_number, check_X, float_dtype, states
 Model = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-class SamplingRBM(BaseEstimator):
+class SamplingRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Conditionals and sampling, from the three arrays of the model."""
 
     components_: np.ndarray
@@ -59,7 +59,7 @@ class SamplingRBM(BaseEstimator):
         who = f"{type(self).__name__}.{method}"
         if X.shape[1] != n_columns:
             raise ValueError(f"{who}: {name} has {X.shape[1]} columns, the model has {n_columns}")
-        return states(who, X, dtype, check_range=self.check_range)
+        return states(f"{who}: {name}", X, dtype, check_range=self.check_range)
 
     def _hidden(self, method: str, H: Any, n_columns: int, dtype: np.dtype) -> _core.States:
         H = check_array(H, accept_sparse="csr", dtype="numeric", ensure_all_finite=False, input_name="H")
@@ -156,36 +156,40 @@ class SamplingRBM(BaseEstimator):
         check_number(who, "n_samples", n_samples, Integral, low=1)
         check_number(who, "n_steps", n_steps, Integral, low=1)
         model = self._model()
-        n_features = model[0].shape[0]
-        seed = self._draw_seed(random_state)
+        n_features, dtype = model[0].shape[0], model[0].dtype
         mask, values = self._clamp(who, clamp, (n_samples, n_features))
+        start = None
+        if init is not None:
+            init = check_array(init, dtype="numeric", ensure_all_finite=False, input_name="init")
+            start = self._states("sample", init, n_features, dtype, "init")
+            if start.rows != n_samples:
+                raise ValueError(f"{who}: init has {start.rows} rows, n_samples={n_samples}")
+            if mask is not None and not start.is_bits():
+                raise ValueError(f"{who}: with clamp, init must be 0 or 1")
         from_hidden = init is None and mask is None and len(getattr(self, "h_samples_", ())) > 0
         if from_hidden:
             # Each chain once, twice, ... : equal starts part at the first draw, their rows differ.
             rows = np.arange(n_samples) % len(self.h_samples_)
-            start = states(f"{who}: h_samples_", np.asarray(self.h_samples_)[rows], model[0].dtype)
-        elif init is None:
-            start = _core.States.from_bits(
-                _core.bernoulli(np.zeros((n_samples, n_features), model[0].dtype), model[1], 1.0, seed, 2, 0, 0)[1],
-                n_features,
-            )
-        else:
-            init = check_array(init, dtype="numeric", ensure_all_finite=False, input_name="init")
-            start = self._states("sample", init, n_features, model[0].dtype, "init")
-            if start.rows != n_samples:
-                raise ValueError(f"{who}: init has {start.rows} rows, n_samples={n_samples}")
+            chains = np.asarray(self.h_samples_)[rows]
+            if chains.ndim != 2 or chains.shape[1] != model[0].shape[1]:
+                raise ValueError(f"{who}: h_samples_ is {chains.shape}, the model has {model[0].shape[1]} hidden units")
+            start = states(f"{who}: h_samples_", chains, dtype)
+        seed = self._draw_seed(random_state)
+        if start is None:
+            zeros = np.zeros((n_samples, n_features), dtype)
+            start = _core.States.from_bits(_core.bernoulli(zeros, model[1], 1.0, seed, 2, 0, 0)[1], n_features)
         if mask is not None:
-            if not start.is_bits():
-                raise ValueError(f"{who}: with clamp, init must be 0 or 1")
             start = _core.States.from_bits((start.words() & ~mask) | (values & mask), n_features)
         with progress_bar(who, self.verbose) as progress:
             words = _core.rbm_gibbs(*model, start, from_hidden, n_steps, seed, mask, values, progress)
-        return _core.unpack(words, n_features).astype(model[0].dtype, copy=False)
+        return _core.unpack(words, n_features).astype(dtype, copy=False)
 
     @staticmethod
     def _clamp(who: str, clamp: Any, shape: tuple[int, int]) -> tuple[Any, Any]:
         if clamp is None:
             return None, None
+        if not isinstance(clamp, (tuple, list)) or len(clamp) != 2:
+            raise TypeError(f"{who}: clamp is {clamp!r:.60}, a pair (mask, values) is needed")
         mask, values = (np.asarray(part) for part in clamp)
         if mask.dtype != bool:
             raise TypeError(f"{who}: the mask of clamp is of type {mask.dtype}, bool is needed")

@@ -102,6 +102,11 @@ class ScoringRBM(SamplingRBM):
                 f"{type(self).__name__}.log_likelihood: X holds values between 0 and 1, the model only gives 0 and 1 "
                 "a probability; binarise X, by a threshold or by drawing"
             )
+        if not (log_partition is None or isinstance(log_partition, LogPartition)):
+            raise TypeError(
+                f"{type(self).__name__}.log_likelihood: log_partition={log_partition!r}, what log_partition() returns "
+                "is needed"
+            )
         log_z = self.log_partition() if log_partition is None else log_partition
         return -_core.rbm_free_energy(*model, data) - log_z.value
 
@@ -147,12 +152,12 @@ class ScoringRBM(SamplingRBM):
             with progress_bar(who, self.verbose) as progress:
                 return _log_partition.exact(model, progress)
         steps = _log_partition.schedule(n_betas) if betas is None else np.array(betas, dtype=np.float64)
-        if steps.ndim != 1 or len(steps) < 2 or steps[0] != 0 or steps[-1] != 1 or (np.diff(steps) < 0).any():
+        if steps.ndim != 1 or len(steps) < 2 or steps[0] != 0 or steps[-1] != 1 or not (np.diff(steps) >= 0).all():
             raise ValueError(f"{who}: betas must rise from 0 to 1")
         seed = self._draw_seed(random_state)
         start = None
         if method == "reverse_ais":
-            start = bit_words(who, self.sample(n_runs, random_state=seed % 2**32))
+            start = bit_words(f"{who}: start", self.sample(n_runs, random_state=seed % 2**32))
         with progress_bar(who, self.verbose) as progress:
             base = self._base_rates(model[1])
             return _log_partition.annealed(model, base, steps, n_runs, seed, start, progress)

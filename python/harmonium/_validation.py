@@ -13,6 +13,7 @@ from . import _core
 
 # Rows that are converted at a time where the core cannot read the input as it stands: the copy stays small.
 _ROWS_AT_A_TIME = 4096
+_MOST = 2.0**62  # what the core counts with
 _READ_AS_THEY_STAND = (np.dtype(bool), np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -28,12 +29,20 @@ def check_number(
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, kind):
         wanted = "an integer" if kind is Integral else "a number"
         raise TypeError(f"{who}: {name}={value!r} is of type {type(value).__name__}, {wanted} is needed")
+    if kind is Integral:
+        high = min(high, _MOST)
     number = float(value)
     inside = number > low if open_low else number >= low
     if not (inside and number < high):
         bounds = f"greater than {low}" if open_low else f"at least {low}"
-        upper = "finite" if high == np.inf else f"less than {high}"
+        upper = "finite" if high == np.inf else f"less than {high:g}"
         raise ValueError(f"{who}: {name}={value!r}, it must be {bounds} and {upper}")
+
+
+def check_flag(who: str, name: str, value: Any) -> None:
+    """Refuse a parameter that is neither True nor False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{who}: {name}={value!r} is of type {type(value).__name__}, True or False is needed")
 
 
 def check_choice(who: str, name: str, value: Any, choices: tuple[str, ...]) -> None:
@@ -54,14 +63,18 @@ def states(who: str, X: Any, dtype: np.dtype, *, check_range: bool = True) -> _c
 
     Raises ValueError with row and column for NaN, infinity and, with check_range, values outside [0, 1].
     """
+    if X.dtype.kind not in "biuf":
+        raise TypeError(f"{who} is of type {X.dtype}, bool, integers or floats are needed")
     return _sparse(who, X, dtype, check_range) if sp.issparse(X) else _dense(who, X, dtype, check_range)
 
 
 def bit_words(who: str, X: np.ndarray) -> np.ndarray:
-    """X, all of it 0 or 1, as words of 64 bits."""
+    """X, all of it 0 or 1, as words of 64 bits; `who` begins every message, such as "RBM.sample: mask"."""
+    if X.dtype.kind not in "biuf":
+        raise TypeError(f"{who} is of type {X.dtype}, bool, integers or floats are needed")
     words = np.empty((X.shape[0], -(-X.shape[1] // 64)), dtype=np.uint64)
     if not _pack(who, X, words, check_range=True):
-        raise ValueError(f"{who}: holds values between 0 and 1 where only 0 and 1 have a meaning")
+        raise ValueError(f"{who} holds values between 0 and 1 where only 0 and 1 have a meaning")
     return words
 
 
@@ -87,6 +100,10 @@ def _dense(who: str, X: np.ndarray, dtype: np.dtype, check_range: bool) -> _core
 
 
 def _sparse(who: str, X: Any, dtype: np.dtype, check_range: bool) -> _core.States:
+    try:
+        X.check_format(full_check=True)
+    except ValueError as error:
+        raise ValueError(f"{who} is not a valid CSR matrix: {error}") from None
     if not X.has_canonical_format:
         X = X.copy()
         X.sum_duplicates()
@@ -102,7 +119,7 @@ def _sparse(who: str, X: Any, dtype: np.dtype, check_range: bool) -> _core.State
                 if not (np.isfinite(value) and (not check_range or 0 <= value <= 1)):
                     name = "NaN" if np.isnan(value) else "inf" if np.isinf(value) else f"{value:g}"
                     raise ValueError(
-                        f"{who}: X contains {name} in row {row}, column {column}; states are between 0 and 1"
+                        f"{who} contains {name} in row {row}, column {column}; states are between 0 and 1"
                     ) from None
         raise
     if binary and not values.all():

@@ -39,7 +39,7 @@ def pack_bits(X: Any) -> np.ndarray:
     >>> pack_bits(np.array([[1, 0, 1]]))
     array([[5]], dtype=uint64)
     """
-    return bit_words("pack_bits", np.asarray(X))
+    return bit_words("pack_bits: X", np.asarray(X))
 
 
 def unpack_bits(words: np.ndarray, n_columns: int) -> np.ndarray:
@@ -189,4 +189,4 @@ def _numbers(A: Any) -> np.ndarray:
 def _bits(A: Any, dtype: np.dtype, n_columns: int | None) -> _core.States:
     if n_columns is not None:
         return _core.States.from_bits(np.ascontiguousarray(A, dtype=np.uint64), n_columns)
-    return states("binary_gemm", A if sp.issparse(A) else np.asarray(A), dtype)
+    return states("binary_gemm: A", A if sp.issparse(A) else np.asarray(A), dtype)

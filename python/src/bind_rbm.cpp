@@ -16,13 +16,15 @@ Rbm<T> model_of(const Array<T>& weights, const Array<T>& visible_bias, const Arr
             const_cast<T*>(vector(hidden_bias, w.cols))};
 }
 
+// counters: steps, epochs, whether initialised. They and a row of quantities are written with each epoch that training
+// commits, before Python runs at all: a signal that is raised there finds arrays and counters of the same epoch.
 template <class T>
-std::pair<std::uint64_t, std::uint64_t> train(
-    const PyStates& x, Array<T> weights, Array<T> visible_bias, Array<T> hidden_bias, Array<T> visible_offset,
-    Array<T> hidden_offset, Array<T> weight_velocity, Array<T> visible_velocity, Array<T> hidden_velocity, Words chains,
-    std::uint64_t steps, std::uint64_t epochs, const std::string& method, std::int64_t n_gibbs_steps,
-    std::int64_t batch_size, double learning_rate, double momentum, double weight_decay, bool centering, bool shuffle,
-    std::uint64_t seed, std::int64_t n_epochs, const py::function& on_epoch) {
+void train(const PyStates& x, Array<T> weights, Array<T> visible_bias, Array<T> hidden_bias, Array<T> visible_offset,
+           Array<T> hidden_offset, Array<T> weight_velocity, Array<T> visible_velocity, Array<T> hidden_velocity,
+           Words chains, Array<std::int64_t> counters, Array<double> quantities, const std::string& method,
+           std::int64_t n_gibbs_steps, std::int64_t batch_size, double learning_rate, double momentum,
+           double weight_decay, bool centering, bool shuffle, double divergence_limit, std::uint64_t seed,
+           const py::function& on_epoch) {
     RbmState<T> state;
     const Matrix<T> w = mutable_matrix(weights);
     state.model = {w, mutable_vector(visible_bias, w.rows), mutable_vector(hidden_bias, w.cols)};
@@ -34,8 +36,11 @@ std::pair<std::uint64_t, std::uint64_t> train(
         state.hidden_velocity = mutable_vector(hidden_velocity, w.cols);
     }
     state.chains = mutable_bits(chains, w.cols);
-    state.steps = steps;
-    state.epochs = epochs;
+    std::int64_t* counted = mutable_vector(counters, 3);
+    const Matrix<double> recorded = mutable_matrix(quantities);
+    state.steps = static_cast<std::uint64_t>(counted[0]);
+    state.epochs = static_cast<std::uint64_t>(counted[1]);
+    state.initialised = counted[2] != 0;
     RbmOptions options;
     require(method == "cd" || method == "pcd", "method=\"", method, "\" is not known");
     options.method = method == "cd" ? Method::cd : Method::pcd;
@@ -46,17 +51,20 @@ std::pair<std::uint64_t, std::uint64_t> train(
     options.weight_decay = weight_decay;
     options.centering = centering;
     options.shuffle = shuffle;
+    options.divergence_limit = divergence_limit;
     options.seed = seed;
     const States<T> view = x.view<T>();
     py::gil_scoped_release release;
     InterruptibleContext context;
-    rbm_train<T>(context, view, options, n_epochs, state, [&](const RbmEpoch& epoch) {
+    std::int64_t row = 0;
+    rbm_train<T>(context, view, options, recorded.rows, state, [&](const RbmEpoch& epoch) {
+        counted[0] = static_cast<std::int64_t>(state.steps);
+        counted[1] = static_cast<std::int64_t>(state.epochs);
+        const double values[] = {epoch.pseudo_log_likelihood, epoch.hidden_activity, epoch.weight_rms};
+        std::copy(values, values + 3, recorded.row(row++));
         py::gil_scoped_acquire gil;
-        if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-        return on_epoch(state.steps, state.epochs, epoch.pseudo_log_likelihood, epoch.hidden_activity, epoch.weight_rms)
-            .template cast<bool>();
+        return on_epoch().template cast<bool>();
     });
-    return {state.steps, state.epochs};
 }
 
 template <class T>
@@ -107,6 +115,11 @@ Array<double> score(const Array<T>& weights, const Array<T>& visible_bias, const
 }
 
 template <class T>
+void pseudo_log_likelihood(Context& context, const Rbm<T>& model, const States<T>& v, double* out) {
+    rbm_pseudo_log_likelihood(context, model, v, out);
+}
+
+template <class T>
 double log_partition(const Array<T>& weights, const Array<T>& visible_bias, const Array<T>& hidden_bias,
                      const py::object& progress) {
     const Rbm<T> model = model_of(weights, visible_bias, hidden_bias);
@@ -140,14 +153,14 @@ void bind_typed(py::module_& m) {
     const auto weights = exactly("weights"), visible_bias = exactly("visible_bias"), hidden_bias = exactly("hidden_bias");
     m.def("rbm_train", &train<T>, py::arg("x"), weights, visible_bias, hidden_bias, exactly("visible_offset"),
           exactly("hidden_offset"), exactly("weight_velocity"), exactly("visible_velocity"), exactly("hidden_velocity"),
-          exactly("chains"), py::arg("steps"), py::arg("epochs"), py::arg("method"), py::arg("n_gibbs_steps"),
+          exactly("chains"), exactly("counters"), exactly("quantities"), py::arg("method"), py::arg("n_gibbs_steps"),
           py::arg("batch_size"), py::arg("learning_rate"), py::arg("momentum"), py::arg("weight_decay"),
-          py::arg("centering"), py::arg("shuffle"), py::arg("seed"), py::arg("n_epochs"), py::arg("on_epoch"));
+          py::arg("centering"), py::arg("shuffle"), py::arg("divergence_limit"), py::arg("seed"), py::arg("on_epoch"));
     m.def("rbm_gibbs", &gibbs<T>, weights, visible_bias, hidden_bias, py::arg("start"), py::arg("from_hidden"),
           py::arg("n_steps"), py::arg("seed"), py::arg("mask"), py::arg("values"), py::arg("progress"));
     m.def("rbm_probability", &probability<T>, weights, visible_bias, hidden_bias, py::arg("given"), py::arg("of_visible"));
     m.def("rbm_free_energy", &score<T, &rbm_free_energy<T>>, weights, visible_bias, hidden_bias, py::arg("v"));
-    m.def("rbm_pseudo_log_likelihood", &score<T, &rbm_pseudo_log_likelihood<T>>, weights, visible_bias, hidden_bias,
+    m.def("rbm_pseudo_log_likelihood", &score<T, &pseudo_log_likelihood<T>>, weights, visible_bias, hidden_bias,
           py::arg("v"));
     m.def("rbm_log_partition", &log_partition<T>, weights, visible_bias, hidden_bias, py::arg("progress"));
     m.def("rbm_anneal", &anneal<T>, weights, visible_bias, hidden_bias, exactly("base"), exactly("betas"), py::arg("start"),

@@ -81,15 +81,20 @@ private:
     }
 };
 
-// A Context whose long loops look for Ctrl-C and report the share that is done to a Python function, or to None; the GIL
+// A Context that looks for Ctrl-C and reports the share that is done to a Python function, or to None; the GIL
 // must be released while it works.
 struct InterruptibleContext : Context {
     explicit InterruptibleContext(py::handle progress = py::none()) {
         set_interrupt([progress](double done) {
             py::gil_scoped_acquire gil;
             if (PyErr_CheckSignals() != 0) return true;
-            if (!progress.is_none()) progress(done);
-            return false;
+            try {
+                if (!progress.is_none()) progress(done);
+                return false;
+            } catch (py::error_already_set& error) {
+                error.restore();  // as a signal's exception: it is raised when the loop has unwound
+                return true;
+            }
         });
     }
 };

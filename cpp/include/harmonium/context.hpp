@@ -23,8 +23,8 @@ public:
 
     int threads() const;
 
-    // Long loops call poll(share of the work that is done) between steps: ten times a second it hands the share to the
-    // test, and throws Interrupted at a true answer.
+    // Ten times a second, between tasks, the test is handed the share of the work that is done as poll() last said it. At
+    // a true answer the remaining tasks are left out, and parallel_for or poll throws Interrupted. The test must not throw.
     void set_interrupt(std::function<bool(double done)> test);
     void poll(double done);
 

@@ -10,7 +10,7 @@ enum class Content { binary, unit_interval };
 
 // Looks at all of x (any strides, in elements) and says what it holds. T: bool, uint8_t, float or double.
 // Throws std::invalid_argument with row (counted from first_row) and column of the first value that is NaN or infinite,
-// or, with check_range, outside [0, 1]; `who` begins the message.
+// or, with check_range, outside [0, 1] by more than rounding; `who`, such as "RBM.fit: X", begins the message.
 template <class T>
 Content check_states(const char* who, const T* x, std::int64_t rows, std::int64_t cols, std::int64_t row_stride,
                      std::int64_t col_stride, bool check_range, std::int64_t first_row);

@@ -36,6 +36,8 @@ struct RbmOptions {
     double offset_rate = 0.01;  // share of the newest batch in the offsets' running means
     bool shuffle = true;
     std::uint64_t seed = 0;
+    // A single weight of this size alone saturates a unit for good: training has left the range where it means anything.
+    double divergence_limit = 1000;
 };
 
 // Everything that training changes, on the caller's memory: what is here resumes training bit for bit.
@@ -47,14 +49,16 @@ struct RbmState {
     Matrix<T> weight_velocity;    // D x H, D, H; no data where momentum is 0
     T* visible_velocity = nullptr;
     T* hidden_velocity = nullptr;
-    BitMatrix chains;             // n_chains x H, the persistent chains' hidden states; any number
-    std::uint64_t steps = 0;      // gradient steps and passes over data done; 0 steps: rbm_train initialises all above
+    BitMatrix chains;             // n_chains x H: the persistent chains' hidden states, any number; with cd, states drawn
+                                  // from the model of the epoch's last batch of so many rows
+    std::uint64_t steps = 0;      // gradient steps and passes over data done
     std::uint64_t epochs = 0;
+    bool initialised = false;     // false: rbm_train begins by filling in everything above
 };
 
 struct RbmEpoch {
     std::uint64_t epoch = 0;               // from 1
-    double pseudo_log_likelihood = 0;      // mean over a fixed subsample of the data, nats
+    double pseudo_log_likelihood = 0;      // estimated from at most 128 rows and 64 units, always the same; nats a row
     double hidden_activity = 0;            // mean of p(h | data) over the epoch
     double weight_rms = 0;
 };

@@ -12,9 +12,11 @@ void rbm_free_energy(Context& context, const Rbm<T>& model, const States<T>& v, 
 
 // sum_i log p(v_i | the other units) (Besag 1975), exact: log p(v_i | .) = -softplus(F(v) - F(v with v_i -> 1 - v_i)).
 //   v: n x D states (numbers between 0 and 1 are flipped to 1 - v_i as well); out: n values. In double.
+//   units: the sum goes over these i only, n_units of them; null: over all.
 //   Bits: D H multiplications a row, by ratios (1 + e^(a + d)) / (1 + e^a) = 1 + sigmoid(a) (e^d - 1), multiplied up.
 template <class T>
-void rbm_pseudo_log_likelihood(Context& context, const Rbm<T>& model, const States<T>& v, double* out);
+void rbm_pseudo_log_likelihood(Context& context, const Rbm<T>& model, const States<T>& v, double* out,
+                               const std::int64_t* units = nullptr, std::int64_t n_units = 0);
 
 constexpr int max_enumerated_units = 25;
 

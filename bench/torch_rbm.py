@@ -1,0 +1,47 @@
+"""CD-1 in PyTorch by hand, as people write it: once plainly, once with the care that one takes before a comparison."""
+
+from __future__ import annotations
+
+import torch
+
+
+class TorchRBM:
+    """A Bernoulli machine trained by CD-1 without centring, momentum or decay. X: float32 tensor (n, visible)."""
+
+    def __init__(self, n_hidden: int, *, learning_rate: float, batch_size: int, n_iter: int, seed: int, plain: bool):
+        self.n_hidden, self.batch_size, self.n_iter = n_hidden, batch_size, n_iter
+        self.learning_rate, self.plain = learning_rate, plain
+        self.random = torch.Generator().manual_seed(seed)
+
+    def fit(self, X: torch.Tensor) -> TorchRBM:
+        self.W = torch.randn(X.shape[1], self.n_hidden, generator=self.random) * 0.01
+        self.b, self.c = torch.zeros(X.shape[1]), torch.zeros(self.n_hidden)
+        with torch.inference_mode():
+            for _ in range(self.n_iter):
+                order = torch.randperm(len(X), generator=self.random)
+                for batch in order.split(self.batch_size):
+                    (self._plain_step if self.plain else self._careful_step)(X[batch])
+        return self
+
+    def _plain_step(self, v: torch.Tensor) -> None:
+        rate = self.learning_rate / len(v)
+        p = torch.sigmoid(v @ self.W + self.c)
+        h = torch.bernoulli(p, generator=self.random)
+        model_v = torch.bernoulli(torch.sigmoid(h @ self.W.T + self.b), generator=self.random)
+        model_p = torch.sigmoid(model_v @ self.W + self.c)
+        self.W += rate * (v.T @ p - model_v.T @ model_p)
+        self.b += rate * (v - model_v).sum(0)
+        self.c += rate * (p - model_p).sum(0)
+
+    def _careful_step(self, v: torch.Tensor) -> None:
+        """Biases in the product, everything else in place; a draw by comparison takes a quarter of bernoulli's time."""
+        rate = self.learning_rate / len(v)
+        p = torch.addmm(self.c, v, self.W).sigmoid_()
+        h = torch.empty_like(p).uniform_(generator=self.random).lt_(p)
+        model_v = torch.addmm(self.b, h, self.W.t()).sigmoid_()
+        model_v = torch.empty_like(model_v).uniform_(generator=self.random).lt_(model_v)
+        model_p = torch.addmm(self.c, model_v, self.W).sigmoid_()
+        self.W.addmm_(v.t(), p, alpha=rate)
+        self.W.addmm_(model_v.t(), model_p, alpha=-rate)
+        self.b.add_(v.sum(0).sub_(model_v.sum(0)), alpha=rate)
+        self.c.add_(p.sum(0).sub_(model_p.sum(0)), alpha=rate)

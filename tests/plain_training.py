@@ -1,0 +1,93 @@
+"""CD and PCD once more, in NumPy: the loop around `reference.rbm_step`, on the numbers that the core draws."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import reference
+
+STREAMS = reference.STREAMS
+NAMES = {  # of the estimator, and of rbm_step
+    "components_": "weights",
+    "intercept_hidden_": "hidden_bias",
+    "intercept_visible_": "visible_bias",
+    "visible_offset_": "visible_offset",
+    "hidden_offset_": "hidden_offset",
+}
+
+
+class PlainTraining:
+    """What a fitted estimator must have become, in float64; `dtype` is the type it draws in.
+
+    `magnitude` is what its rounding errors are in proportion to: the sums of all steps over absolute values, each
+    taken from the parameters as they then were. The errors' own effect on later steps is of second order.
+    """
+
+    def __init__(self, rbm, X, dtype):
+        self.o, self.X, self.dtype, self.seed = rbm, X.astype(np.float64), dtype, rbm._seed
+        self.steps, self.epochs = 0, 0
+        n, D = X.shape
+        H, B = rbm.n_components, min(rbm.batch_size, n)
+        W = (reference.uniform(self.seed, STREAMS["weights"], 0, D, H, dtype=np.float64) - 0.5) * 0.01 * np.sqrt(12)
+        first = self.X[self.order()[:B]]
+        on = (first.mean(axis=0) * B + 0.5) / (B + 1)
+        self.s = {
+            "weights": W,
+            "visible_bias": np.log(on / (1 - on)),
+            "hidden_bias": np.zeros(H),
+            "visible_offset": first.mean(axis=0),
+            "hidden_offset": np.full(H, 0.5),
+            "weight_velocity": np.zeros((D, H)),
+            "visible_velocity": np.zeros(D),
+            "hidden_velocity": np.zeros(H),
+            "learning_rate": rbm.learning_rate,
+            "momentum": rbm.momentum,
+            "weight_decay": rbm.weight_decay,
+            "centred": rbm.centering,
+            "offset_rate": 0.01,
+        }
+        self.magnitude = {name: np.abs(self.s[name]) for name in NAMES.values()}
+        n_chains = (rbm.n_chains or rbm.batch_size) if rbm.method == "pcd" else 0
+        self.chains = reference.uniform(self.seed, STREAMS["start"], 0, n_chains, H, dtype=dtype) < 0.5
+        for _ in range(rbm.n_iter):
+            order = self.order()
+            for start in range(0, n, B):
+                self.step(self.X[order[start : start + B]])
+            self.epochs += 1
+
+    def order(self):
+        """Fisher and Yates, where rows are shuffled."""
+        n = len(self.X)
+        order = np.arange(n)
+        if self.o.shuffle and n > self.o.batch_size:
+            u = reference.uniform(self.seed, STREAMS["shuffle"], self.epochs, n, 1, dtype=np.float64)[:, 0]
+            for i in range(n - 1, 0, -1):
+                j = int(u[i] * (i + 1))
+                order[[i, j]] = order[[j, i]]
+        return order
+
+    def draw(self, stream, k, p):
+        step = self.steps * (self.o.n_gibbs_steps + 1) + k
+        return reference.uniform(self.seed, STREAMS[stream], step, *p.shape, dtype=self.dtype) < p
+
+    def step(self, data):
+        s = self.s
+        p = reference.sigmoid(s["hidden_bias"] + data @ s["weights"])
+        h = self.chains if self.o.method == "pcd" else self.draw("hidden", 0, p)
+        for k in range(1, self.o.n_gibbs_steps + 1):
+            v = self.draw("visible", k, reference.sigmoid(s["visible_bias"] + h @ s["weights"].T))
+            h = self.draw("hidden", k, reference.sigmoid(s["hidden_bias"] + v @ s["weights"]))
+        v = v.astype(np.float64)
+        if self.o.method == "pcd":
+            self.chains = h
+        s["visible_difference"] = data.mean(0) - v.mean(0)
+        s["visible_offset"] = s["visible_offset"] + s["offset_rate"] * (data.mean(0) - s["visible_offset"])
+        _, after = reference.rbm_step(data, p / len(data), v, s)
+
+        s["visible_difference"] = data.mean(0) + v.mean(0)
+        p_magnitude = 1 + (np.abs(s["hidden_bias"]) + data @ np.abs(s["weights"])) / 4
+        _, magnitude = reference.rbm_step_magnitude(data, p_magnitude / len(data), v, s)
+        for name in self.magnitude:
+            self.magnitude[name] = self.magnitude[name] + magnitude[name]
+        self.s = after
+        self.steps += 1
