@@ -40,14 +40,14 @@ class PlainTraining:
             "weight_velocity": np.zeros((D, H)),
             "visible_velocity": np.zeros(D),
             "hidden_velocity": np.zeros(H),
-            "learning_rate": rbm.learning_rate,
+            "learning_rate": rbm.learning_rate,  # of the first step
             "momentum": rbm.momentum,
             "weight_decay": rbm.weight_decay,
             "centred": rbm.centering,
             "offset_rate": 0.01,
         }
         self.magnitude = {name: np.abs(self.s[name]) for name in NAMES.values()}
-        n_chains = (rbm.n_chains or rbm.batch_size) if rbm.method == "pcd" else 0
+        n_chains = rbm.n_chains or rbm.batch_size
         self.chains = reference.uniform(self.seed, STREAMS["start"], 0, n_chains, H, dtype=dtype) < 0.5
         for _ in range(rbm.n_iter):
             order = self.order()
@@ -78,10 +78,13 @@ class PlainTraining:
             v = self.draw("visible", k, reference.sigmoid(s["visible_bias"] + h @ s["weights"].T))
             h = self.draw("hidden", k, reference.sigmoid(s["hidden_bias"] + v @ s["weights"]))
         v = v.astype(np.float64)
-        if self.o.method == "pcd":
+        if self.o.method == "pcd" or len(h) == len(self.chains):  # cd keeps its last whole batch's
             self.chains = h
         s["visible_difference"] = data.mean(0) - v.mean(0)
         s["visible_offset"] = s["visible_offset"] + s["offset_rate"] * (data.mean(0) - s["visible_offset"])
+        s["learning_rate"] = self.o.learning_rate
+        if self.o.annealing:
+            s["learning_rate"] /= 1 + self.o.learning_rate * self.steps / self.o.annealing
         _, after = reference.rbm_step(data, p / len(data), v, s)
 
         s["visible_difference"] = data.mean(0) + v.mean(0)

@@ -314,9 +314,7 @@ def test_rbm_reports_its_history(digits):
     recorder = Recorder()
     rbm = make_rbm().set_callbacks(recorder).fit(digits[0])
     assert recorder.calls == fit_calls(4)
-    assert recorder.quantities == [
-        {name: values[i] for name, values in rbm.history_.items()} for i in range(4)
-    ]
+    assert recorder.quantities == [{name: values[i] for name, values in rbm.history_.items()} for i in range(4)]
 
 
 def test_rbm_stops(digits):

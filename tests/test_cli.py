@@ -149,7 +149,5 @@ def test_demo_without_matplotlib_says_how_to_get_it(tmp_path, monkeypatch, capsy
 
 
 def test_python_m_harmonium():
-    done = subprocess.run(
-        [sys.executable, "-m", "harmonium", "--version"], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-m", "harmonium", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("harmonium ")

@@ -66,16 +66,16 @@ def test_log_partition_enumerates_25_units_and_no_more():
     tolerance.statistical((estimate.value - expected) / estimate.std_error)
 
 
-def test_log_partition_enumerates_the_smaller_layer():
-    """30 units on either side of 5 are no obstacle."""
-    for shape in ((30, 5), (5, 30)):
-        W, b, c = draw_parameters(*shape, 0.5)
+@pytest.mark.parametrize("scale", [0.5, 30.0, 120.0])
+@pytest.mark.parametrize("shape", [(50, 5), (5, 50)])
+def test_log_partition_enumerates_the_smaller_layer(shape, scale):
+    """50 units on either side of 5 are no obstacle, nor that products of their factors overflow."""
+    for W, b, c in (draw_parameters(*shape, scale), [np.abs(part) for part in draw_parameters(*shape, scale)]):
         few = reference.all_states(5)
-        expected = (
-            reference.logsumexp(few @ c + reference.softplus(b + few @ W.T).sum(1))
-            if shape[0] == 30
-            else reference.logsumexp(-reference.free_energy(W, b, c, few))
-        )
+        if shape[1] == 5:
+            expected = reference.logsumexp(-reference.free_energy(W.T, c, b, few))
+        else:
+            expected = reference.logsumexp(-reference.free_energy(W, b, c, few))
         check_log_z(machine(W, b, c).log_partition().value, expected)
 
 
@@ -173,6 +173,15 @@ def test_score_samples(shape, scale, dtype, form):
     rbm = machine(*parameters)
     check_pseudo(rbm.score_samples(X), widened(parameters), dense(X), dtype)
     assert rbm.score(X) == rbm.score_samples(X).mean()
+
+
+@pytest.mark.parametrize("hidden", [100, 1300])
+def test_score_samples_of_weights_that_pull_together(hidden):
+    """The product of a flip's ratios, none of them large, leaves the range of a double; so do those of a part."""
+    rng = np.random.default_rng(0)
+    parameters = rng.uniform(8, 12, (6, hidden)), rng.standard_normal(6), rng.uniform(-40, 0, hidden)
+    v = reference.all_states(6)
+    check_pseudo(machine(*parameters).score_samples(v), parameters, v, np.float64)
 
 
 def test_score_samples_draws_nothing():

@@ -132,7 +132,7 @@ private:
         s.weight_velocity = work_.weight_velocity;
         s.visible_velocity = work_.visible_velocity;
         s.hidden_velocity = work_.hidden_velocity;
-        s.learning_rate = static_cast<T>(options_.learning_rate);
+        s.learning_rate = static_cast<T>(rate());
         s.momentum = static_cast<T>(options_.momentum);
         s.weight_decay = static_cast<T>(options_.weight_decay);
         s.probability = all_probability(now);
@@ -161,6 +161,12 @@ private:
         s.sums = sums_.data();
         activity_ += rbm_step(context_, s) * static_cast<double>(n);
         ++work_.steps;
+    }
+
+    double rate() const {
+        if (options_.annealing == 0) return options_.learning_rate;
+        const double travelled = options_.learning_rate * static_cast<double>(work_.steps);
+        return options_.learning_rate / (1 + travelled / options_.annealing);
     }
 
     // From hidden states h to visible states v, n_gibbs_steps times; the last p(h | v) is left to rbm_step.
@@ -320,6 +326,7 @@ void check(const States<T>& x, const RbmOptions& o, const RbmState<T>& s) {
     require(o.batch_size >= 1, "RBM: batch_size=", o.batch_size, ", at least 1 is needed");
     require(o.learning_rate > 0 && std::isfinite(o.learning_rate), "RBM: learning_rate=", o.learning_rate,
             ", a positive number is needed");
+    require(o.annealing >= 0 && std::isfinite(o.annealing), "RBM: annealing=", o.annealing, " is negative");
     require(o.momentum >= 0 && o.momentum < 1, "RBM: momentum=", o.momentum, " is not in [0, 1)");
     require(o.weight_decay >= 0 && std::isfinite(o.weight_decay), "RBM: weight_decay=", o.weight_decay, " is negative");
     require(o.momentum == 0 || s.weight_velocity, "RBM: momentum=", o.momentum, " needs memory for the velocity");

@@ -77,6 +77,7 @@ def rbm_train(
     n_gibbs_steps: int,
     batch_size: int,
     learning_rate: float,
+    annealing: float,
     momentum: float,
     weight_decay: float,
     centering: bool,

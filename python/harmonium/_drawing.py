@@ -25,9 +25,7 @@ def resolve_shape(owner: str, n_features: int, image_shape: tuple[int, int] | No
     if image_shape is None:
         side = math.isqrt(n_features)
         if side * side != n_features:
-            raise ValueError(
-                f"{owner}: {n_features} features are no square image: pass image_shape=(rows, columns)"
-            )
+            raise ValueError(f"{owner}: {n_features} features are no square image: pass image_shape=(rows, columns)")
         return side, side
     if len(image_shape) != 2 or image_shape[0] * image_shape[1] != n_features:
         raise ValueError(f"{owner}: image_shape={tuple(image_shape)} does not hold {n_features} features")
@@ -90,9 +88,7 @@ def draw_mosaic(
 def axes_column(plt: Any, ax: Any, n: int) -> Any:
     """`n` axes above each other: the ones given, the given one divided, or those of a new figure."""
     if ax is None:
-        _, axes = plt.subplots(
-            n, 1, sharex=True, squeeze=False, figsize=(5.0, 0.6 + 1.9 * n), layout="constrained"
-        )
+        _, axes = plt.subplots(n, 1, sharex=True, squeeze=False, figsize=(5.0, 0.6 + 1.9 * n), layout="constrained")
         return axes[:, 0]
     axes = np.atleast_1d(ax)
     if len(axes) == n:
@@ -101,9 +97,7 @@ def axes_column(plt: Any, ax: Any, n: int) -> Any:
         raise ValueError(f"LearningCurveDisplay.plot: {len(axes)} axes for {n} quantities")
     place = axes[0].get_subplotspec()
     if place is None:
-        raise ValueError(
-            f"LearningCurveDisplay.plot: an axes outside a grid cannot be divided, pass {n} axes"
-        )
+        raise ValueError(f"LearningCurveDisplay.plot: an axes outside a grid cannot be divided, pass {n} axes")
     axes[0].set_axis_off()
     grid = place.subgridspec(n, 1)
     return grid.subplots(sharex=True, squeeze=False)[:, 0]

@@ -26,6 +26,7 @@ class BaseRBM(CallbackMixin, ScoringRBM):
     n_gibbs_steps: int
     n_chains: int | None
     learning_rate: float
+    annealing: float | None
     momentum: float
     weight_decay: float
     centering: bool
@@ -90,6 +91,8 @@ class BaseRBM(CallbackMixin, ScoringRBM):
         if self.n_chains is not None:
             check_number(who, "n_chains", self.n_chains, Integral, low=1)
         check_number(who, "learning_rate", self.learning_rate, Real, low=0, open_low=True)
+        if self.annealing is not None:
+            check_number(who, "annealing", self.annealing, Real, low=0, open_low=True)
         check_number(who, "momentum", self.momentum, Real, low=0, high=1)
         check_number(who, "weight_decay", self.weight_decay, Real, low=0)
         check_number(who, "batch_size", self.batch_size, Integral, low=1)
@@ -112,9 +115,7 @@ class BaseRBM(CallbackMixin, ScoringRBM):
         )
         dtype = float_dtype(checked) if fresh else self._model()[0].dtype
         if not fresh and checked.shape[1] != self.components_.shape[1]:
-            raise ValueError(
-                f"{who}: X has {checked.shape[1]} columns, the model has {self.components_.shape[1]}"
-            )
+            raise ValueError(f"{who}: X has {checked.shape[1]} columns, the model has {self.components_.shape[1]}")
         return states(f"{who}: X", checked, dtype, check_range=self.check_range), dtype
 
     def _start(self, X: Any, n_features: int, dtype: np.dtype) -> None:
@@ -190,8 +191,9 @@ class BaseRBM(CallbackMixin, ScoringRBM):
                 _core.rbm_train(
                     data, weights, visible_bias, hidden_bias, visible_offset, hidden_offset,
                     velocity[0], velocity[1], velocity[2], chains, counters, quantities,
-                    self.method, self.n_gibbs_steps, self.batch_size, float(self.learning_rate), float(self.momentum),
-                    float(self.weight_decay), bool(self.centering), bool(self.shuffle),
+                    self.method, self.n_gibbs_steps, self.batch_size, float(self.learning_rate),
+                    float(self.annealing or 0), float(self.momentum), float(self.weight_decay),
+                    bool(self.centering), bool(self.shuffle),
                     1000.0 if self.check_range else np.inf, self._seed, on_epoch,
                 )  # fmt: skip
             except _core.DivergenceError as error:

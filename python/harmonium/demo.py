@@ -39,9 +39,7 @@ class DemoRow(NamedTuple):
     fit_seconds: float
 
 
-def run_demo(
-    output: str | os.PathLike[str] = "harmonium-demo.png", seed: int = 0, verbose: int = 1
-) -> list[DemoRow]:
+def run_demo(output: str | os.PathLike[str] = "harmonium-demo.png", seed: int = 0, verbose: int = 1) -> list[DemoRow]:
     """Train an RBM on scikit-learn's handwritten digits and compare exact log-likelihoods.
 
     The 8 x 8 grey images are made binary by a threshold at half the largest grey value. The comparison is

@@ -152,7 +152,13 @@ def binary_gemm_tn(A: Any, B: np.ndarray, *, n_columns: int | None = None) -> np
 
 
 def bernoulli(
-    activation: np.ndarray, bias: np.ndarray, *, seed: int, scale: float = 1.0, step: int = 0, stream: int = 5,
+    activation: np.ndarray,
+    bias: np.ndarray,
+    *,
+    seed: int,
+    scale: float = 1.0,
+    step: int = 0,
+    stream: int = 5,
     first_row: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """p = sigmoid(scale activation + bias), and a draw from it, in one pass.

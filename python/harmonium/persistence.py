@@ -171,9 +171,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     for key in state:
         # An attribute that hides a method would make a broken estimator out of a doctored file.
         if not key.isidentifier() or key.startswith("__") or callable(getattr(cls, key, None)):
-            raise ValueError(
-                f"load: {os.fspath(path)!r} holds an attribute {key!r}, no part of a {cls.__name__}"
-            )
+            raise ValueError(f"load: {os.fspath(path)!r} holds an attribute {key!r}, no part of a {cls.__name__}")
     try:
         estimator = cls(**{key: from_json(value) for key, value in header["parameters"].items()})
     except TypeError as error:

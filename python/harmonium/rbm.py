@@ -29,6 +29,10 @@ class RBM(BaseRBM):
         Persistent chains, any number. None: as many as `batch_size`.
     learning_rate : float, default=0.05
         Of the gradient per sample: a mean over the batch, whatever its size.
+    annealing : float or None, default=150
+        The rate of gradient step t, counted over all calls, is learning_rate / (1 + learning_rate t / annealing): once
+        the rates have added up to about this, they fall as annealing / t. Persistent chains at a constant rate keep
+        the parameters moving, at a falling one they settle (Younes 1999). None: it stays constant.
     momentum : float in [0, 1), default=0
     weight_decay : float, default=0
         Times W, subtracted from its gradient.
@@ -70,6 +74,8 @@ class RBM(BaseRBM):
     Smolensky, "Information processing in dynamical systems: foundations of harmony theory", 1986.
     Hinton, "Training products of experts by minimizing contrastive divergence", Neural Computation 14, 2002.
     Tieleman, "Training restricted Boltzmann machines using approximations to the likelihood gradient", ICML 2008.
+    Younes, "On the convergence of Markovian stochastic algorithms with rapidly decreasing ergodicity rates",
+    Stochastics 65, 1999.
     Melchior, Fischer, Wiskott, "How to center deep Boltzmann machines", JMLR 17, 2016.
 
     Examples
@@ -94,6 +100,7 @@ class RBM(BaseRBM):
         n_gibbs_steps: int = 1,
         n_chains: int | None = None,
         learning_rate: float = 0.05,
+        annealing: float | None = 150,
         momentum: float = 0.0,
         weight_decay: float = 0.0,
         centering: bool = True,
@@ -111,6 +118,7 @@ class RBM(BaseRBM):
         self.n_gibbs_steps = n_gibbs_steps
         self.n_chains = n_chains
         self.learning_rate = learning_rate
+        self.annealing = annealing
         self.momentum = momentum
         self.weight_decay = weight_decay
         self.centering = centering
@@ -146,7 +154,7 @@ class BernoulliRBM(BaseRBM):
     method : {"cd", "pcd"}, default="cd"
         scikit-learn's is pcd. With its defaults, ten chains at a constant rate of 0.1, that ends below a uniform
         model on data of two modes, here as there; cd does not.
-    n_gibbs_steps, n_chains, momentum, weight_decay, centering, shuffle, check_range
+    n_gibbs_steps, n_chains, annealing, momentum, weight_decay, centering, shuffle, check_range
         As in `RBM`.
 
     Attributes
@@ -177,6 +185,7 @@ class BernoulliRBM(BaseRBM):
         method: str = "cd",
         n_gibbs_steps: int = 1,
         n_chains: int | None = None,
+        annealing: float | None = None,
         momentum: float = 0.0,
         weight_decay: float = 0.0,
         centering: bool = True,
@@ -185,6 +194,7 @@ class BernoulliRBM(BaseRBM):
     ) -> None:
         self.n_components = n_components
         self.learning_rate = learning_rate
+        self.annealing = annealing
         self.batch_size = batch_size
         self.n_iter = n_iter
         self.verbose = verbose

@@ -30,6 +30,7 @@ struct RbmOptions {
     std::int64_t n_gibbs_steps = 1;
     std::int64_t batch_size = 100;
     double learning_rate = 0.05;
+    double annealing = 0;       // the rate falls as learning_rate / (1 + learning_rate steps / annealing); 0: it stays
     double momentum = 0;
     double weight_decay = 0;
     bool centering = true;
