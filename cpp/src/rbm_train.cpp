@@ -161,12 +161,12 @@ private:
         s.sums = sums_.data();
         activity_ += rbm_step(context_, s) * static_cast<double>(n);
         ++work_.steps;
+        work_.travelled += options_.learning_rate;
     }
 
     double rate() const {
         if (options_.annealing == 0) return options_.learning_rate;
-        const double travelled = options_.learning_rate * static_cast<double>(work_.steps);
-        return options_.learning_rate / (1 + travelled / options_.annealing);
+        return options_.learning_rate / (1 + work_.travelled / options_.annealing);
     }
 
     // From hidden states h to visible states v, n_gibbs_steps times; the last p(h | v) is left to rbm_step.

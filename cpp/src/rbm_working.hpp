@@ -80,10 +80,12 @@ struct Working {
     std::vector<std::uint64_t> chain_words;
     BitMatrix chains;
     std::uint64_t steps, epochs;
+    double travelled;
 
     explicit Working(const RbmState<T>& s)
         : visible(s.model.visible()), hidden(s.model.hidden()), chain_words(s.chains.rows * s.chains.words()),
-          chains(chain_words.data(), s.chains.rows, s.chains.cols), steps(s.steps), epochs(s.epochs) {
+          chains(chain_words.data(), s.chains.rows, s.chains.cols), steps(s.steps), epochs(s.epochs),
+          travelled(s.travelled) {
         const std::int64_t size = Panels<T>::size(visible, hidden);
         memory.resize(2 * size + 3 * (visible + hidden));
         weights = {memory.data(), visible, hidden};
@@ -108,6 +110,7 @@ struct Working {
         }
         s.steps = steps;
         s.epochs = epochs;
+        s.travelled = travelled;
     }
 
 private:

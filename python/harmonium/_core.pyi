@@ -72,6 +72,7 @@ def rbm_train(
     hidden_velocity: Array,
     chains: Array,
     counters: Array,
+    travelled: Array,
     quantities: Array,
     method: str,
     n_gibbs_steps: int,

@@ -35,6 +35,7 @@ class BaseRBM(CallbackMixin, ScoringRBM):
     shuffle: bool
     n_iter_: int
     _steps: int
+    _travelled: float
     history_: dict[str, list[float]]
 
     def fit(self, X: Any, y: Any = None) -> Any:
@@ -145,6 +146,7 @@ class BaseRBM(CallbackMixin, ScoringRBM):
             "history_": {name: [] for name in _QUANTITIES},
             "_velocity": {},
             "_steps": 0,
+            "_travelled": 0.0,
             "_n_draws": 0,
         }
 
@@ -168,6 +170,7 @@ class BaseRBM(CallbackMixin, ScoringRBM):
         self.n_features_in_ = n_features
 
         counters = np.array([self._steps, self.n_iter_, getattr(self, "_initialised", True)], dtype=np.int64)
+        travelled = np.array([self._travelled])
         quantities = np.zeros((n_epochs, len(_QUANTITIES)))
         before = {name: list(values) for name, values in self.history_.items()}
         first = self.n_iter_
@@ -175,6 +178,7 @@ class BaseRBM(CallbackMixin, ScoringRBM):
         def catch_up() -> None:
             """Bring the attributes to the epoch that the core's arrays are of; as often as one likes."""
             self._steps, self.n_iter_ = int(counters[0]), int(counters[1])
+            self._travelled = float(travelled[0])
             self._initialised = True
             for name, values in zip(_QUANTITIES, quantities[: self.n_iter_ - first].T, strict=True):
                 self.history_[name] = before[name] + values.tolist()
@@ -190,7 +194,7 @@ class BaseRBM(CallbackMixin, ScoringRBM):
             try:
                 _core.rbm_train(
                     data, weights, visible_bias, hidden_bias, visible_offset, hidden_offset,
-                    velocity[0], velocity[1], velocity[2], chains, counters, quantities,
+                    velocity[0], velocity[1], velocity[2], chains, counters, travelled, quantities,
                     self.method, self.n_gibbs_steps, self.batch_size, float(self.learning_rate),
                     float(self.annealing or 0), float(self.momentum), float(self.weight_decay),
                     bool(self.centering), bool(self.shuffle),
@@ -224,7 +228,7 @@ class BaseRBM(CallbackMixin, ScoringRBM):
         return [self._velocity[name] for name in ("weights", "visible", "hidden")]
 
     def _fitted_attributes(self) -> dict[str, Any]:
-        private = ("_velocity", "_steps", "_seed", "_n_draws", "_initialised")
+        private = ("_velocity", "_steps", "_travelled", "_seed", "_n_draws", "_initialised")
         return {
             name: value
             for name, value in vars(self).items()

@@ -30,9 +30,9 @@ class RBM(BaseRBM):
     learning_rate : float, default=0.05
         Of the gradient per sample: a mean over the batch, whatever its size.
     annealing : float or None, default=150
-        The rate of gradient step t, counted over all calls, is learning_rate / (1 + learning_rate t / annealing): once
-        the rates have added up to about this, they fall as annealing / t. Persistent chains at a constant rate keep
-        the parameters moving, at a falling one they settle (Younes 1999). None: it stays constant.
+        A gradient step's rate is learning_rate / (1 + s / annealing), s the sum of learning_rate over all steps before
+        it, in any call: from about s = annealing on, that falls as annealing / steps. Persistent chains at a constant
+        rate keep the parameters moving, at a falling one they settle (Younes 1999). None: it stays constant.
     momentum : float in [0, 1), default=0
     weight_decay : float, default=0
         Times W, subtracted from its gradient.

@@ -16,12 +16,12 @@ Rbm<T> model_of(const Array<T>& weights, const Array<T>& visible_bias, const Arr
             const_cast<T*>(vector(hidden_bias, w.cols))};
 }
 
-// counters: steps, epochs, whether initialised. They and a row of quantities are written with each epoch that training
+// counters: steps, epochs, whether initialised. They, travelled and a row of quantities are written with each epoch that training
 // commits, before Python runs at all: a signal that is raised there finds arrays and counters of the same epoch.
 template <class T>
 void train(const PyStates& x, Array<T> weights, Array<T> visible_bias, Array<T> hidden_bias, Array<T> visible_offset,
            Array<T> hidden_offset, Array<T> weight_velocity, Array<T> visible_velocity, Array<T> hidden_velocity,
-           Words chains, Array<std::int64_t> counters, Array<double> quantities, const std::string& method,
+           Words chains, Array<std::int64_t> counters, Array<double> travelled, Array<double> quantities, const std::string& method,
            std::int64_t n_gibbs_steps, std::int64_t batch_size, double learning_rate, double annealing,
            double momentum, double weight_decay, bool centering, bool shuffle, double divergence_limit, std::uint64_t seed,
            const py::function& on_epoch) {
@@ -41,6 +41,8 @@ void train(const PyStates& x, Array<T> weights, Array<T> visible_bias, Array<T> 
     state.steps = static_cast<std::uint64_t>(counted[0]);
     state.epochs = static_cast<std::uint64_t>(counted[1]);
     state.initialised = counted[2] != 0;
+    double* distance = mutable_vector(travelled, 1);
+    state.travelled = *distance;
     RbmOptions options;
     require(method == "cd" || method == "pcd", "method=\"", method, "\" is not known");
     options.method = method == "cd" ? Method::cd : Method::pcd;
@@ -61,6 +63,7 @@ void train(const PyStates& x, Array<T> weights, Array<T> visible_bias, Array<T> 
     rbm_train<T>(context, view, options, recorded.rows, state, [&](const RbmEpoch& epoch) {
         counted[0] = static_cast<std::int64_t>(state.steps);
         counted[1] = static_cast<std::int64_t>(state.epochs);
+        *distance = state.travelled;
         const double values[] = {epoch.pseudo_log_likelihood, epoch.hidden_activity, epoch.weight_rms};
         std::copy(values, values + 3, recorded.row(row++));
         py::gil_scoped_acquire gil;
@@ -154,7 +157,7 @@ void bind_typed(py::module_& m) {
     const auto weights = exactly("weights"), visible_bias = exactly("visible_bias"), hidden_bias = exactly("hidden_bias");
     m.def("rbm_train", &train<T>, py::arg("x"), weights, visible_bias, hidden_bias, exactly("visible_offset"),
           exactly("hidden_offset"), exactly("weight_velocity"), exactly("visible_velocity"), exactly("hidden_velocity"),
-          exactly("chains"), exactly("counters"), exactly("quantities"), py::arg("method"), py::arg("n_gibbs_steps"),
+          exactly("chains"), exactly("counters"), exactly("travelled"), exactly("quantities"), py::arg("method"), py::arg("n_gibbs_steps"),
           py::arg("batch_size"), py::arg("learning_rate"), py::arg("annealing"), py::arg("momentum"), py::arg("weight_decay"),
           py::arg("centering"), py::arg("shuffle"), py::arg("divergence_limit"), py::arg("seed"), py::arg("on_epoch"));
     m.def("rbm_gibbs", &gibbs<T>, weights, visible_bias, hidden_bias, py::arg("start"), py::arg("from_hidden"),

@@ -30,7 +30,7 @@ struct RbmOptions {
     std::int64_t n_gibbs_steps = 1;
     std::int64_t batch_size = 100;
     double learning_rate = 0.05;
-    double annealing = 0;       // the rate falls as learning_rate / (1 + learning_rate steps / annealing); 0: it stays
+    double annealing = 0;       // the rate falls as learning_rate / (1 + travelled / annealing); 0: it stays
     double momentum = 0;
     double weight_decay = 0;
     bool centering = true;
@@ -54,6 +54,7 @@ struct RbmState {
                                   // from the model of the epoch's last batch of so many rows
     std::uint64_t steps = 0;      // gradient steps and passes over data done
     std::uint64_t epochs = 0;
+    double travelled = 0;         // the learning rates of all steps so far, added up
     bool initialised = false;     // false: rbm_train begins by filling in everything above
 };
 
