@@ -65,33 +65,11 @@ void build_table(const T* b, std::int64_t stride, int valid, T* table) {
     }
 }
 
-// Fetches the lines of the next tile a few at each row, while the sums of this one are taken.
-class Ahead {
-public:
-    template <class T>
-    Ahead(const T* next, std::int64_t elements, std::int64_t rows)
-        : line_(reinterpret_cast<const char*>(next)),
-          end_(line_ + elements * static_cast<std::int64_t>(sizeof(T))),
-          each_((elements * static_cast<std::int64_t>(sizeof(T)) / line_bytes + rows - 1) / rows) {}
-
-    HARMONIUM_INLINE void fetch() {
-        if (line_ >= end_) return;
-        const char* line = line_;
-        line_ += each_ * line_bytes;  // may pass the end: a prefetch never faults
-        for (std::int64_t k = 0; k < each_; ++k) __builtin_prefetch(line + k * line_bytes);
-    }
-
-private:
-    const char* line_;
-    const char* end_;
-    std::int64_t each_;
-};
-
 // 64 inputs against one line of columns ("four Russians": Arlazarov, Dinic, Kronrod, Faradzev 1970): Group inputs are
 // one table look-up; the last group of 64 = 12 * 5 + 4 is one of four.
 template <class T, int Group>
 void multiply_line(const std::uint64_t* bits, std::int64_t bit_stride, std::int64_t n, int valid, const T* b,
-                   std::int64_t b_stride, T* acc, std::int64_t acc_stride, bool fresh, T* tables, Ahead& ahead) {
+                   std::int64_t b_stride, T* acc, std::int64_t acc_stride, bool fresh, T* tables) {
     using S = Simd<T>;
     constexpr int line = line_bytes / sizeof(T);
     constexpr int vectors = line / S::lanes;
@@ -107,7 +85,6 @@ void multiply_line(const std::uint64_t* bits, std::int64_t bit_stride, std::int6
         }
     }
     for (std::int64_t r = 0; r < n; ++r) {
-        ahead.fetch();
         const std::uint64_t word = bits[r * bit_stride];
         T* out = acc + r * acc_stride;
         typename S::Vector sum[vectors] = {}, odd[vectors] = {};  // two chains of additions wait half as long
@@ -125,10 +102,9 @@ void multiply_line(const std::uint64_t* bits, std::int64_t bit_stride, std::int6
 // Where few bits are set, adding the rows of b at the set bits is cheaper. The tile of b stays in the first-level cache.
 template <class T, int Vectors>
 void add_rows(const std::uint64_t* bits, std::int64_t bit_stride, std::int64_t n, const T* tile, std::int64_t tile_stride,
-              T* acc, std::int64_t acc_stride, bool fresh, Ahead& ahead) {
+              T* acc, std::int64_t acc_stride, bool fresh) {
     using S = Simd<T>;
     for (std::int64_t r = 0; r < n; ++r) {
-        ahead.fetch();
         std::uint64_t word = bits[r * bit_stride];
         if (!word && !fresh) continue;
         T* out = acc + r * acc_stride;
@@ -158,10 +134,9 @@ void build_pairs(const T* tile, int valid, std::int64_t cols, T* sums) {
 
 template <class T, int Vectors>
 void add_pairs(const std::uint64_t* bits, std::int64_t bit_stride, std::int64_t n, const T* tile, const T* sums,
-               std::int64_t tile_stride, T* acc, std::int64_t acc_stride, bool fresh, Ahead& ahead) {
+               std::int64_t tile_stride, T* acc, std::int64_t acc_stride, bool fresh) {
     using S = Simd<T>;
     for (std::int64_t r = 0; r < n; ++r) {
-        ahead.fetch();
         const std::uint64_t word = bits[r * bit_stride];
         if (!word && !fresh) continue;
         T* out = acc + r * acc_stride;
@@ -212,8 +187,6 @@ void multiply(ConstBitMatrix a, Matrix<const T> b, bool accumulate, Matrix<T> ac
         const Way way = choose(bits, a.stride, a.rows);
         const int valid = static_cast<int>(std::min<std::int64_t>(64, a.cols - 64 * w));
         const T* inputs = b.row(64 * w);
-        const std::int64_t coming = b.stride == b.cols ? std::clamp<std::int64_t>(a.cols - 64 * (w + 1), 0, 64) : 0;
-        Ahead ahead(inputs + 64 * b.stride, coming * b.cols, a.rows);
         if (way == Way::rows || way == Way::pairs) {
             // A copy without gaps: at b's own stride rows may fall on few cache sets, or straddle lines.
             const T* tile = inputs;
@@ -227,17 +200,16 @@ void multiply(ConstBitMatrix a, Matrix<const T> b, bool accumulate, Matrix<T> ac
                 constexpr int count = decltype(vectors)::value;
                 if (way == Way::pairs) {
                     add_pairs<T, count>(bits, a.stride, a.rows, tile + c, sums + c, b.cols, acc.data + c, acc.stride,
-                                       fresh, ahead);
+                                       fresh);
                 } else {
                     add_rows<T, count>(bits, a.stride, a.rows, tile + c, b.cols, acc.data + c, acc.stride,
-                                       fresh, ahead);
+                                       fresh);
                 }
             });
         } else if (way != Way::skip) {
             const auto run = way == Way::tables_of_4 ? multiply_line<T, 4> : multiply_line<T, 5>;
             for (std::int64_t c = 0; c < b.cols; c += line) {
-                run(bits, a.stride, a.rows, valid, inputs + c, b.stride, acc.data + c, acc.stride, fresh, scratch,
-                    ahead);
+                run(bits, a.stride, a.rows, valid, inputs + c, b.stride, acc.data + c, acc.stride, fresh, scratch);
             }
         }
         if (way != Way::skip) fresh = false;
