@@ -67,7 +67,7 @@ private:
 
     void update_weights() {
         const std::int64_t visible = s_.weights.rows;
-        const std::int64_t chunks = (visible + 128 - 1) / 128;
+        const std::int64_t chunks = (visible + rows_per_task - 1) / rows_per_task;
         for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
             const std::int64_t first = visible * chunk / chunks, rows = visible * (chunk + 1) / chunks - first;
             UpdateBlock<T> b;
