@@ -75,7 +75,8 @@ def run_demo(output: str | os.PathLike[str] = "harmonium-demo.png", seed: int = 
 
     shared: dict[str, Any] = {"learning_rate": LEARNING_RATE, "batch_size": BATCH_SIZE}
     shared |= {"n_iter": N_EPOCHS, "random_state": seed}
-    rbm = RBM(N_HIDDEN, **shared, n_chains=N_CHAINS, weight_decay=WEIGHT_DECAY, verbose=verbose)
+    # No annealing: both machines train at the same constant rate.
+    rbm = RBM(N_HIDDEN, **shared, annealing=None, n_chains=N_CHAINS, weight_decay=WEIGHT_DECAY, verbose=verbose)
     seconds = _fit_seconds(rbm, train)
     peer = PeerRBM(N_HIDDEN, **shared)
     peer_seconds = _fit_seconds(peer, train)
