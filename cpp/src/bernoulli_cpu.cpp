@@ -3,61 +3,18 @@
 
 #include "bernoulli_kernels.hpp"
 #include "harmonium/math.hpp"
-#include "simd.hpp"
+#include "philox_simd.hpp"
 
 namespace harmonium {
 namespace {
 
-constexpr int piece = 16;  // columns that share one word of 16 counters, see philox_word
-
-// The four words of Simd<uint64_t>::lanes counters, the first of them the block's counter number `first`.
-struct FourWords {
-    Words c[4];
-
-    HARMONIUM_INLINE FourWords(const Draw& draw, std::uint32_t row, std::int64_t block, int first) {
-        Words lane;
-        for (int j = 0; j < Simd<std::uint64_t>::lanes; ++j) lane[j] = static_cast<std::uint64_t>(j);
-        c[0] = lane + static_cast<std::uint64_t>(block * piece + first);
-        c[1] = Words{} + row;
-        c[2] = Words{} + draw.step;
-        c[3] = Words{} + draw.stream;
-        auto k0 = static_cast<std::uint32_t>(draw.seed), k1 = static_cast<std::uint32_t>(draw.seed >> 32);
-#pragma GCC unroll 10
-        for (int round = 0; round < 10; ++round) {
-            philox_round<Words>(c[0], c[1], c[2], c[3], Words{} + k0, Words{} + k1, multiply_low);
-            k0 += philox_weyl_0;
-            k1 += philox_weyl_1;
-        }
-    }
-};
-
 // Bit j is uniform(draw, row, 64 block + j) < p[j], for 64 columns.
-std::uint64_t draw_bits(const Draw& draw, std::uint32_t row, std::int64_t block, const float* p) {
-    constexpr int lanes = Simd<std::uint64_t>::lanes;
+template <class T>
+std::uint64_t draw_bits(const Draw& draw, std::uint32_t row, std::int64_t block, const T* p) {
+    using Vector = typename Simd<T>::Vector;
     std::uint64_t bits = 0;
-#pragma GCC unroll 4
-    for (int first = 0; first < piece; first += 2 * lanes) {
-        const FourWords lo(draw, row, block, first), hi(draw, row, block, first + lanes);
-#pragma GCC unroll 4
-        for (int w = 0; w < 4; ++w) {
-            const int j = w * piece + first;
-            bits |= less(unit_intervals(lo.c[w], hi.c[w]), Simd<float>::load(p + j)) << j;
-        }
-    }
-    return bits;
-}
-std::uint64_t draw_bits(const Draw& draw, std::uint32_t row, std::int64_t block, const double* p) {
-    constexpr int lanes = Simd<std::uint64_t>::lanes;
-    std::uint64_t bits = 0;
-#pragma GCC unroll 4
-    for (int first = 0; first < piece; first += lanes) {
-        const FourWords words(draw, row, block, first);
-#pragma GCC unroll 4
-        for (int w = 0; w < 4; ++w) {
-            const int j = w * piece + first;
-            bits |= less(unit_intervals(words.c[w]), Simd<double>::load(p + j)) << j;
-        }
-    }
+    for_uniforms<T>(draw, row, block,
+                    [&](int j, Vector u) { bits |= less(u, Simd<T>::load(p + j)) << j; });
     return bits;
 }
 

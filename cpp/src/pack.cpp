@@ -8,46 +8,40 @@
 
 namespace harmonium {
 
+namespace {
+
+// What is wrong with a value, if something is.
 template <class T>
-Content check_states(const char* who, const T* x, std::int64_t rows, std::int64_t cols, std::int64_t row_stride,
-                     std::int64_t col_stride, bool check_range, std::int64_t first_row) {
+void check_value(const char* who, T x, std::int64_t row, std::int64_t column, bool check_range) {
     // What rounding may add to a number that was scaled to [0, 1].
     constexpr double slack = 8 * (std::is_same_v<T, float> ? 0x1p-23 : 0x1p-52);
+    const auto value = static_cast<double>(x);
+    require(!std::isnan(value), who, " contains NaN, in row ", row, ", column ", column);
+    require(!std::isinf(value), who, " contains an infinite value (inf), in row ", row, ", column ", column);
+    require(!check_range || (value >= -slack && value <= 1 + slack), who, " holds ", value, " in row ", row, ", column ",
+            column, "; states are probabilities, between 0 and 1");
+}
+
+}  // namespace
+
+template <class T>
+Content pack_states(const char* who, const T* x, std::int64_t row_stride, std::int64_t col_stride, bool check_range,
+                    std::int64_t first_row, BitMatrix out) {
     bool binary = true;
-    for (std::int64_t i = 0; i < rows; ++i) {
+    for (std::int64_t i = 0; i < out.rows; ++i) {
         const T* row = x + i * row_stride;
-        bool inside = true, whole = true;
-        for (std::int64_t j = 0; j < cols; ++j) {
+        if (binary && col_stride == 1 && input_kernels<T>().pack_row(row, out.cols, out.row(i))) continue;
+        std::fill(out.row(i), out.row(i) + out.words(), 0);
+        for (std::int64_t j = 0; j < out.cols; ++j) {
             const T value = row[j * col_stride];
-            inside &= value >= T(0) && value <= T(1);  // false for NaN
-            whole &= value == T(0) || value == T(1);
-        }
-        binary &= whole;
-        if (inside) continue;
-        for (std::int64_t j = 0; j < cols; ++j) {
-            const auto value = static_cast<double>(row[j * col_stride]);
-            require(!std::isnan(value), who, " contains NaN, in row ", first_row + i, ", column ", j);
-            require(!std::isinf(value), who, " contains an infinite value (inf), in row ", first_row + i, ", column ", j);
-            require(!check_range || (value >= -slack && value <= 1 + slack), who, " holds ", value, " in row ", first_row + i,
-                    ", column ", j, "; states are probabilities, between 0 and 1");
+            if (value == T(0)) continue;
+            out.row(i)[j / 64] |= std::uint64_t(1) << (j % 64);
+            if (value == T(1)) continue;
+            binary = false;
+            if (!(value > T(0) && value < T(1))) check_value(who, value, first_row + i, j, check_range);  // NaN too
         }
     }
     return binary ? Content::binary : Content::unit_interval;
-}
-
-template <class T>
-void pack_bits(const T* x, std::int64_t row_stride, std::int64_t col_stride, BitMatrix out) {
-    for (std::int64_t i = 0; i < out.rows; ++i) {
-        const T* row = x + i * row_stride;
-        for (std::int64_t w = 0; w < out.words(); ++w) {
-            const std::int64_t count = std::min<std::int64_t>(64, out.cols - 64 * w);
-            std::uint64_t word = 0;
-            for (std::int64_t j = 0; j < count; ++j) {
-                word |= static_cast<std::uint64_t>(row[(64 * w + j) * col_stride] != T(0)) << j;
-            }
-            out.row(i)[w] = word;
-        }
-    }
 }
 
 template <class T>
@@ -110,11 +104,8 @@ void from_panels(Panels<const T> from, Matrix<T> to) {
     }
 }
 
-#define HARMONIUM_INSTANTIATE_INPUT(T)                                                                               \
-    template Content check_states(const char*, const T*, std::int64_t, std::int64_t, std::int64_t, std::int64_t, bool,   \
-                                  std::int64_t);                                                                     \
-    template void pack_bits(const T*, std::int64_t, std::int64_t, BitMatrix);
-HARMONIUM_INSTANTIATE_INPUT(bool)
+#define HARMONIUM_INSTANTIATE_INPUT(T)                                                                              \
+    template Content pack_states(const char*, const T*, std::int64_t, std::int64_t, bool, std::int64_t, BitMatrix);
 HARMONIUM_INSTANTIATE_INPUT(std::uint8_t)
 HARMONIUM_INSTANTIATE_INPUT(float)
 HARMONIUM_INSTANTIATE_INPUT(double)

@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <cstring>
+
 #include "pack_kernels.hpp"
 #include "simd.hpp"
 
@@ -38,9 +41,57 @@ void count(ConstBitMatrix bits, const std::uint64_t* mask, std::int64_t* selecte
     }
 }
 
+// 64 values to one word; sets bad where one of them is neither 0 nor 1.
+template <class T>
+HARMONIUM_INLINE std::uint64_t pack_word(const T* x, bool& bad) {
+    std::uint64_t word = 0;
+    if constexpr (sizeof(T) == 1) {
+        std::uint64_t others = 0;
+        for (int k = 0; k < 8; ++k) {
+            std::uint64_t bytes;
+            std::memcpy(&bytes, x + 8 * k, 8);
+            others |= bytes & ~std::uint64_t(0x0101010101010101u);
+            // Byte i, 0 or 1, goes to bit 56 + i; no two terms of the product share a bit.
+            word |= bytes * 0x0102040810204080u >> 56 << (8 * k);
+        }
+        bad |= others != 0;
+    } else {
+        using S = Simd<T>;
+        const typename S::Vector zero{}, one = zero + T(1);
+        decltype(zero < one) fine = zero == zero;
+        for (int j = 0; j < 64; j += S::lanes) {
+            const auto value = S::load(x + j);
+            fine &= (value == zero) | (value == one);
+            word |= less(zero, value) << j;
+        }
+        for (int lane = 0; lane < S::lanes; ++lane) bad |= !fine[lane];
+    }
+    return word;
+}
+
+template <class T>
+bool pack_row(const T* x, std::int64_t cols, std::uint64_t* words) {
+    bool bad = false;
+    std::int64_t j = 0;
+    for (; j + 64 <= cols; j += 64) *words++ = pack_word(x + j, bad);
+    if (j < cols) {
+        T rest[64] = {};
+        std::copy(x + j, x + cols, rest);
+        *words = pack_word(rest, bad);
+    }
+    return !bad;
+}
+
 }  // namespace
 
 namespace HARMONIUM_LEVEL {
+template <class T>
+InputKernels<T> input_kernels() {
+    return {pack_row<T>};
+}
+template InputKernels<std::uint8_t> input_kernels<std::uint8_t>();
+template InputKernels<float> input_kernels<float>();
+template InputKernels<double> input_kernels<double>();
 template <class T>
 PackKernels<T> pack_kernels() {
     return {transpose_block, count};

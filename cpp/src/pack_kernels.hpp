@@ -15,4 +15,12 @@ struct PackKernels {
 
 HARMONIUM_DECLARE_KERNELS(PackKernels, pack_kernels)
 
+template <class T>
+struct InputKernels {
+    // words bit j = x[j] != 0; false if x holds more than zeros and ones (or a negative zero): words are not whole then.
+    bool (*pack_row)(const T* x, std::int64_t cols, std::uint64_t* words);
+};
+
+HARMONIUM_DECLARE_KERNELS(InputKernels, input_kernels)
+
 }  // namespace harmonium

@@ -10,6 +10,7 @@
 #include "harmonium/pack.hpp"
 #include "harmonium/rbm_likelihood.hpp"
 #include "harmonium/rbm_step.hpp"
+#include "random_kernels.hpp"
 #include "rbm_working.hpp"
 
 namespace harmonium {
@@ -221,10 +222,9 @@ private:
         context_.parallel_for(work_.weights.count(), [&](std::int64_t p, int) {
             const Matrix<T> panel = work_.weights.panel(p);
             for (std::int64_t i = 0; i < visible_; ++i) {
-                for (std::int64_t j = 0; j < work_.weights.valid_cols(p); ++j) {
-                    const double u = uniform<double>(draw, static_cast<std::uint32_t>(i), static_cast<std::uint64_t>(64 * p + j));
-                    panel.row(i)[j] = static_cast<T>((u - 0.5) * width);
-                }
+                double u[64];
+                random_kernels<double>().uniform(draw, static_cast<std::uint32_t>(i), p, u);
+                for (std::int64_t j = 0; j < work_.weights.valid_cols(p); ++j) panel.row(i)[j] = static_cast<T>((u[j] - 0.5) * width);
             }
         });
         std::fill(work_.hidden_bias, work_.hidden_bias + hidden_, T(0));

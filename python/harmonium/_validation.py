@@ -14,7 +14,7 @@ from . import _core
 # Rows that are converted at a time where the core cannot read the input as it stands: the copy stays small.
 _ROWS_AT_A_TIME = 4096
 _MOST = 2.0**62  # what the core counts with
-_READ_AS_THEY_STAND = (np.dtype(bool), np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))
+_READ_AS_THEY_STAND = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))
 
 
 def float_dtype(X: Any) -> np.dtype:
@@ -80,6 +80,8 @@ def bit_words(who: str, X: np.ndarray) -> np.ndarray:
 
 def _pack(who: str, X: np.ndarray, words: np.ndarray, check_range: bool) -> bool:
     """Pack X into words; False if it holds more than zeros and ones. All of X is checked either way."""
+    if X.dtype == bool:
+        X = X.view(np.uint8)
     binary = True
     readable = X.dtype in _READ_AS_THEY_STAND and all(s % X.itemsize == 0 for s in X.strides)
     step = max(X.shape[0], 1) if readable else _ROWS_AT_A_TIME

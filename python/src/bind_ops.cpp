@@ -6,6 +6,7 @@
 #include "harmonium/gemm.hpp"
 #include "harmonium/elementwise.hpp"
 #include "harmonium/pack.hpp"
+#include "harmonium/random.hpp"
 #include "harmonium/rbm_step.hpp"
 
 namespace harmonium_python {
@@ -23,9 +24,7 @@ bool pack(const py::array_t<T>& x, Words& out, const std::string& who, bool chec
     const std::int64_t row_stride = x.strides(0) / size, col_stride = x.strides(1) / size;
     const T* data = x.data();
     py::gil_scoped_release release;
-    const Content content = check_states(who.c_str(), data, to.rows, to.cols, row_stride, col_stride, check, first_row);
-    if (content == Content::binary) pack_bits(data, row_stride, col_stride, to);
-    return content == Content::binary;
+    return pack_states(who.c_str(), data, row_stride, col_stride, check, first_row, to) == Content::binary;
 }
 
 template <class T>
@@ -88,12 +87,9 @@ Array<T> py_uniform(std::uint64_t seed, std::uint32_t stream, std::uint64_t step
                     std::uint32_t first_row) {
     Array<T> out = new_matrix<T>(rows, cols);
     const Matrix<T> view = mutable_matrix(out);
-    const Draw draw(seed, static_cast<Stream>(stream), step);
-    for (std::int64_t i = 0; i < rows; ++i) {
-        for (std::int64_t j = 0; j < cols; ++j) {
-            view.row(i)[j] = uniform<T>(draw, first_row + static_cast<std::uint32_t>(i), static_cast<std::uint64_t>(j));
-        }
-    }
+    py::gil_scoped_release release;
+    Context context;
+    uniform<T>(context, Draw(seed, static_cast<Stream>(stream), step), first_row, view);
     return out;
 }
 
@@ -227,7 +223,6 @@ void bind_ops(py::module_& m) {
         .def("words", [](const PyStates& s) { return s.words; })
         .def_readonly("rows", &PyStates::rows)
         .def_readonly("cols", &PyStates::cols);
-    bind_pack<bool>(m);
     bind_pack<std::uint8_t>(m);
     bind_pack<float>(m);
     bind_pack<double>(m);

@@ -57,14 +57,15 @@ void ops(Context& context) {
     CHECK_THROWS(Refused, "rbm_step: weights 4 x 2, probabilities of 0 + 0 rows, 3 x 4 states of the model",
                  rbm_step<double>(context, step));
 
+    Bits packed(3, 4);
     for (const auto& [value, said] :
          {std::pair{std::numeric_limits<double>::quiet_NaN(), "x contains NaN, in row 7, column 3"},
           {-std::numeric_limits<double>::infinity(), "(inf), in row 7, column 3"},
           {1.5, "x holds 1.5 in row 7, column 3"}}) {
         a.at(2, 3) = value;
-        CHECK_THROWS(Refused, said, check_states("x", a.data.data(), 3, 4, 4, 1, true, 5));
+        CHECK_THROWS(Refused, said, pack_states("x", a.data.data(), 4, 1, true, 5, packed.view()));
     }
-    CHECK(check_states("x", a.data.data(), 3, 4, 4, 1, false, 5) == Content::unit_interval);
+    CHECK(pack_states("x", a.data.data(), 4, 1, false, 5, packed.view()) == Content::unit_interval);
 }
 
 void likelihoods(Context& context) {

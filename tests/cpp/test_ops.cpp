@@ -1,10 +1,12 @@
 // Every op on odd shapes against plain loops in double, and the same bits from one thread and three.
 #include <algorithm>
+#include <stdexcept>
 
 #include "check.hpp"
 #include "harmonium/bernoulli.hpp"
 #include "harmonium/binary_gemm.hpp"
 #include "harmonium/elementwise.hpp"
+#include "harmonium/error.hpp"
 #include "harmonium/gemm.hpp"
 #include "harmonium/math.hpp"
 #include "harmonium/rbm_step.hpp"
@@ -321,27 +323,48 @@ void steps(Context& context, std::int64_t visible, std::int64_t hidden, std::int
     }
 }
 
-template <class T>
+template <class T, class Input>
 void packing(Record<T>& record) {
+    for (const std::int64_t cols : {3, 64, 70, 200}) {
+        const Bits bits(5, cols, 21, 0.4);
+        std::vector<Input> x(5 * cols);
+        for (std::int64_t i = 0; i < 5; ++i) {
+            for (std::int64_t j = 0; j < cols; ++j) x[i * cols + j] = static_cast<Input>(bits.at(i, j));
+        }
+        Bits packed(5, cols), from_columns(cols, 5);
+        CHECK(pack_states("x", x.data(), cols, 1, true, 0, packed.view()) == Content::binary);
+        CHECK(packed.words == bits.words);
+        CHECK(pack_states("x", x.data(), 1, cols, true, 0, from_columns.view()) == Content::binary);
+        for (std::int64_t i = 0; i < 5; ++i) {
+            for (std::int64_t j = 0; j < cols; ++j) CHECK(from_columns.at(j, i) == bits.at(i, j));
+        }
+        record.add(packed);
+        for (const std::int64_t place : {std::int64_t(0), cols - 1}) {
+            std::vector<Input> other = x;
+            if (std::is_floating_point_v<Input>) {
+                other[cols + place] = static_cast<Input>(-0.0);
+                CHECK(pack_states("x", other.data(), cols, 1, true, 0, packed.view()) == Content::binary);
+                CHECK(!packed.at(1, place));
+                other[cols + place] = static_cast<Input>(0.5);
+                CHECK(pack_states("x", other.data(), cols, 1, true, 0, packed.view()) == Content::unit_interval);
+            }
+            other[cols + place] = static_cast<Input>(2);
+            CHECK_THROWS(std::invalid_argument, message("x holds 2 in row 1, column ", place),
+                         pack_states("x", other.data(), cols, 1, true, 0, packed.view()));
+        }
+    }
+}
+
+template <class T>
+void packing_sparse() {
     const Bits bits(5, 70, 21, 0.4);
     const Numbers<T> x = bits.numbers<T>();
-    Bits packed(5, 70), from_sparse(5, 70), from_columns(70, 5);
-    pack_bits<T>(x.data.data(), 70, 1, packed.view());
-    CHECK(packed.words == bits.words);
-    pack_bits<T>(x.data.data(), 1, 70, from_columns.view());
-    for (std::int64_t i = 0; i < 5; ++i) {
-        for (std::int64_t j = 0; j < 70; ++j) CHECK(from_columns.at(j, i) == bits.at(i, j));
-    }
+    Bits packed(5, 70);
     const Sparse<T> ones(x, false), values(x, true);
-    pack_bits<T>(ones.view(), from_sparse.view());
-    CHECK(from_sparse.words == bits.words);
-    pack_bits<T>(values.view(), from_sparse.view());
-    CHECK(from_sparse.words == bits.words);
-    CHECK(check_states("x", x.data.data(), 5, 70, 70, 1, true, 0) == Content::binary);
-    Numbers<T> grey = x;
-    grey.at(4, 69) = T(0.5);
-    CHECK(check_states("x", grey.data.data(), 5, 70, 70, 1, true, 0) == Content::unit_interval);
-    record.add(packed);
+    pack_bits<T>(ones.view(), packed.view());
+    CHECK(packed.words == bits.words);
+    pack_bits<T>(values.view(), packed.view());
+    CHECK(packed.words == bits.words);
 }
 
 template <class T>
@@ -358,7 +381,9 @@ Record<T> all(int threads) {
     const std::int64_t models[][4] = {{1, 1, 1, 1}, {65, 17, 7, 7}, {33, 130, 5, 9}, {530, 3, 2, 3}};
     for (const auto& s : models) steps(context, s[0], s[1], s[2], s[3], record);
     functions(record);
-    packing(record);
+    packing<T, T>(record);
+    packing<T, std::uint8_t>(record);
+    packing_sparse<T>();
     return record;
 }
 

@@ -8,16 +8,14 @@ namespace harmonium {
 // What a matrix of states holds: only zeros and ones, or also values between.
 enum class Content { binary, unit_interval };
 
-// Looks at all of x (any strides, in elements) and says what it holds. T: bool, uint8_t, float or double.
+// out bit (i, j) = x(i, j) != 0, out: rows x cols; says what x holds (any strides, in elements). T: uint8_t, float, double.
 // Throws std::invalid_argument with row (counted from first_row) and column of the first value that is NaN or infinite,
 // or, with check_range, outside [0, 1] by more than rounding; `who`, such as "RBM.fit: X", begins the message.
 template <class T>
-Content check_states(const char* who, const T* x, std::int64_t rows, std::int64_t cols, std::int64_t row_stride,
-                     std::int64_t col_stride, bool check_range, std::int64_t first_row);
+Content pack_states(const char* who, const T* x, std::int64_t row_stride, std::int64_t col_stride, bool check_range,
+                    std::int64_t first_row, BitMatrix out);
 
-// out bit (i, j) = x(i, j) != 0.  out: rows x cols.
-template <class T>
-void pack_bits(const T* x, std::int64_t row_stride, std::int64_t col_stride, BitMatrix out);
+// The same of rows that have been checked.
 template <class T>
 void pack_bits(const SparseRows<T>& x, BitMatrix out);
 
