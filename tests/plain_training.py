@@ -14,6 +14,7 @@ NAMES = {  # of the estimator, and of rbm_step
     "visible_offset_": "visible_offset",
     "hidden_offset_": "hidden_offset",
 }
+MODEL = ("weights", "visible_bias", "hidden_bias")
 
 
 class PlainTraining:
@@ -49,11 +50,13 @@ class PlainTraining:
         self.magnitude = {name: np.abs(self.s[name]) for name in NAMES.values()}
         n_chains = rbm.n_chains or rbm.batch_size
         self.chains = reference.uniform(self.seed, STREAMS["start"], 0, n_chains, H, dtype=dtype) < 0.5
+        self.averaged, self.mean = 0, {name: self.s[name] for name in MODEL}
         for _ in range(rbm.n_iter):
             order = self.order()
             for start in range(0, n, B):
                 self.step(self.X[order[start : start + B]])
             self.epochs += 1
+        self.learned = {**self.s, **(self.mean if rbm.averaging else {})}
 
     def order(self):
         """Fisher and Yates, where rows are shuffled."""
@@ -94,3 +97,14 @@ class PlainTraining:
             self.magnitude[name] = self.magnitude[name] + magnitude[name]
         self.s = after
         self.steps += 1
+        self.average()
+
+    def average(self):
+        """Every step in the beginning, then every second, fourth, ...: the older steps' share falls as t^-(averaging + 1)."""
+        before, self.averaged = self.averaged, self.averaged + 1
+        stride = min(64, 2 ** max(0, (before // 16).bit_length() - 1))
+        if not self.o.averaging or self.averaged % stride:
+            return
+        share = ((self.averaged - stride) / self.averaged) ** (self.o.averaging + 1)
+        for name in MODEL:
+            self.mean[name] = share * self.mean[name] + (1 - share) * self.s[name]

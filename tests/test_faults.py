@@ -210,7 +210,7 @@ def test_divergence_keeps_the_last_whole_epoch(digits, dtype, method, rate):
         rbm.set_params(learning_rate=rate).partial_fit(X)
     whole = make(method=method).fit(X)
     assert_same_model(rbm, whole)
-    rbm.set_params(learning_rate=0.05)
+    rbm.set_params(learning_rate=whole.learning_rate)
     assert_same_model(rbm.partial_fit(X), whole.partial_fit(X))
 
 
@@ -222,7 +222,7 @@ def test_divergence_in_the_first_epoch_leaves_the_initial_parameters(digits, rat
         rbm.fit(X)
     assert_same_model(rbm, make(n_iter=0).fit(X))
     assert np.isfinite(rbm.score(X)) and rbm.sample(2, n_steps=2).shape == (2, 64)
-    assert_same_model(rbm.set_params(learning_rate=0.05).partial_fit(X), make(n_iter=1).fit(X))
+    assert_same_model(rbm.set_params(learning_rate=make().learning_rate).partial_fit(X), make(n_iter=1).fit(X))
 
 
 # -- several fits at a time ------------------------------------------------------------------------------------------

@@ -59,8 +59,11 @@ def test_everything_comes_back(cls, dtype, tmp_path):
     )
 
 
-def test_training_goes_on_as_if_never_saved(saved):
-    model, again = RBM(4, n_iter=2, random_state=0).fit(data()), load(saved)
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.5}, {"averaging": None}])
+def test_training_goes_on_as_if_never_saved(options, tmp_path):
+    model = RBM(4, n_iter=2, random_state=0, **options).fit(data())
+    save(model, tmp_path / "model")
+    again = load(tmp_path / "model")
     for estimator in (model, again):
         estimator.partial_fit(data())
     np.testing.assert_array_equal(again.components_, model.components_)

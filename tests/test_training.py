@@ -43,6 +43,8 @@ LOOPS = {
     "in order": {"shuffle": False},
     "one batch": {"batch_size": 1000, "n_chains": 5},
     "one row a batch": {"batch_size": 1, "n_iter": 1},
+    "the last step": {"averaging": None},
+    "no annealing": {"annealing": None, "averaging": 0.5},
 }
 
 
@@ -59,7 +61,7 @@ def test_against_the_reference(digits, loop, kind, dtype):
     tolerance.exact(rbm.h_samples_, plain.chains.astype(dtype))
     terms = min(options["batch_size"], 43) + max(len(plain.chains), 16) + 2 * 70 + 20  # as for one rbm_step
     for name, key in NAMES.items():
-        tolerance.near_sum(getattr(rbm, name), plain.s[key].T, plain.magnitude[key].T, terms)
+        tolerance.near_sum(getattr(rbm, name), plain.learned[key].T, plain.magnitude[key].T, terms)
 
 
 # -- seeds, threads, batches -------------------------------------------------------------------------------------------
@@ -71,6 +73,7 @@ OPTIONS = {
     "momentum, decay": {"momentum": 0.5, "weight_decay": 0.01},
     "not centred, k": {"centering": False, "n_gibbs_steps": 3},
     "chains": {"n_chains": 7},
+    "the last step": {"averaging": None},
 }
 
 
@@ -221,7 +224,33 @@ def test_centring_learns_flipped_data_equally_well(digits):
     plain, flipped = reached[True, "plain"], reached[True, "flipped"]
     error = np.sqrt((plain.var(ddof=1) + flipped.var(ddof=1)) / 5)
     tolerance.statistical((plain.mean() - flipped.mean()) / error)
-    assert flipped.min() > reached[False, "flipped"].max() + 1
+    assert flipped.min() > reached[False, "flipped"].max()
+
+
+def test_the_mean_of_the_steps_is_the_better_model(digits):
+    """Chains that move at a constant rate drive the last step's parameters around; by how much is what is gained."""
+    options = {"n_components": 16, "n_iter": 60, "batch_size": 10, "annealing": None}
+    for seed in range(3):
+        mean = RBM(averaging=3, random_state=seed, **options).fit(digits)
+        last = RBM(averaging=None, random_state=seed, **options).fit(digits)
+        tolerance.exact(mean.h_samples_, last.h_samples_)  # the training is the same
+        assert mean_log_likelihood(mean, digits) > mean_log_likelihood(last, digits) + 0.5
+
+
+def test_averaging_starts_again_where_the_model_is_not_the_mean(digits):
+    """Training goes on from the last step while the model is the steps' mean, and else from the model as it is."""
+    X = digits[:300]
+    rbm = make("pcd").fit(X)
+    weights = rbm.components_.copy()
+    rbm.components_ = weights * np.float32(2)
+    rbm.set_params(learning_rate=1e-30).partial_fit(X)
+    tolerance.exact(rbm.components_, weights * np.float32(2))
+    last = make("pcd", averaging=None).fit(X)
+    assert not np.array_equal(last.components_, weights)
+    switched = make("pcd").fit(X).set_params(averaging=None, learning_rate=1e-30).partial_fit(X)
+    tolerance.exact(switched.components_, weights)
+    switched.set_params(averaging=3).partial_fit(X)
+    tolerance.exact(switched.components_, weights)
 
 
 def test_momentum_and_decay_do_what_they_say(digits):

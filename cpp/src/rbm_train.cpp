@@ -58,9 +58,9 @@ public:
             std::swap(now, next);
         }
         ++work_.epochs;
-        const double rms = check_size();
+        check_size();
         work_.commit(state_);
-        return {work_.epochs, score_monitored(), activity_ / static_cast<double>(rows_ * hidden_), rms};
+        return {work_.epochs, score_monitored(), activity_ / static_cast<double>(rows_ * hidden_), weight_rms()};
     }
 
 private:
@@ -163,6 +163,18 @@ private:
         activity_ += rbm_step(context_, s) * static_cast<double>(n);
         ++work_.steps;
         work_.travelled += options_.learning_rate;
+        if (options_.averaging > 0) average();
+    }
+
+    // With weights t^a their sum up to t grows as t^(a+1): what it had grown to before is the older steps' share. Parameters
+    // move little in one step of many: every step is looked at in the beginning only.
+    void average() {
+        const std::uint64_t before = work_.averaged++;
+        std::uint64_t stride = 1;
+        while (stride < 64 && 32 * stride <= before) stride *= 2;
+        if (work_.averaged % stride != 0) return;
+        const double grown = static_cast<double>(work_.averaged - stride) / static_cast<double>(work_.averaged);
+        work_.average(context_, static_cast<T>(std::pow(grown, options_.averaging + 1)));
     }
 
     double rate() const {
@@ -247,13 +259,26 @@ private:
         const std::vector<T> zeros(work_.chains.rows * hidden_);
         bernoulli<T>(context_, Matrix<const T>(zeros.data(), work_.chains.rows, hidden_), work_.hidden_bias, T(1),
                      {options_.seed, Stream::start, 0}, 0, {}, work_.chains);
+        work_.averaged = 0;
+        work_.average(context_, T(0));
         work_.commit(state_);
         state_.initialised = true;
     }
 
-    // Root mean square weight; throws where parameters have left every sensible range.
-    double check_size() const {
-        double largest = 0, squares = 0;
+    double weight_rms() const {
+        double squares = 0;
+        for (std::int64_t i = 0; i < visible_; ++i) {
+            for (std::int64_t j = 0; j < hidden_; ++j) {
+                const auto w = static_cast<double>(state_.model.weights.row(i)[j]);
+                squares += w * w;
+            }
+        }
+        return std::sqrt(squares / static_cast<double>(visible_ * hidden_));
+    }
+
+    // Throws where the last step's parameters have left every sensible range.
+    void check_size() const {
+        double largest = 0;
         bool finite = true;
         const auto look = [&](T value) {
             finite &= std::isfinite(value);
@@ -262,10 +287,7 @@ private:
         for (std::int64_t p = 0; p < work_.weights.count(); ++p) {
             const Matrix<T> panel = work_.weights.panel(p);
             for (std::int64_t i = 0; i < visible_; ++i) {
-                for (std::int64_t j = 0; j < work_.weights.valid_cols(p); ++j) {
-                    look(panel.row(i)[j]);
-                    squares += static_cast<double>(panel.row(i)[j]) * static_cast<double>(panel.row(i)[j]);
-                }
+                for (std::int64_t j = 0; j < work_.weights.valid_cols(p); ++j) look(panel.row(i)[j]);
             }
         }
         std::for_each(work_.visible_bias, work_.visible_bias + visible_, look);
@@ -277,7 +299,6 @@ private:
                                           options_.momentum, "; the parameters are those of epoch ", work_.epochs - 1,
                                           "; use a smaller learning_rate"));
         }
-        return std::sqrt(squares / static_cast<double>(visible_ * hidden_));
     }
 
     // At most 128 rows and 64 units, evenly spread: scoring them all would cost a good part of an epoch.
@@ -327,6 +348,9 @@ void check(const States<T>& x, const RbmOptions& o, const RbmState<T>& s) {
     require(o.learning_rate > 0 && std::isfinite(o.learning_rate), "RBM: learning_rate=", o.learning_rate,
             ", a positive number is needed");
     require(o.annealing >= 0 && std::isfinite(o.annealing), "RBM: annealing=", o.annealing, " is negative");
+    require(o.averaging >= 0 && std::isfinite(o.averaging), "RBM: averaging=", o.averaging, " is negative");
+    require((o.averaging > 0) == static_cast<bool>(s.last.weights) && (o.averaging > 0 || s.averaged == 0),
+            "RBM: averaging=", o.averaging, " needs memory for the last step's parameters, none without");
     require(o.momentum >= 0 && o.momentum < 1, "RBM: momentum=", o.momentum, " is not in [0, 1)");
     require(o.weight_decay >= 0 && std::isfinite(o.weight_decay), "RBM: weight_decay=", o.weight_decay, " is negative");
     require(o.momentum == 0 || s.weight_velocity, "RBM: momentum=", o.momentum, " needs memory for the velocity");

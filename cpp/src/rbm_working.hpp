@@ -75,26 +75,35 @@ template <class T>
 struct Working {
     std::int64_t visible, hidden;
     AlignedVector<T> memory;
-    Panels<T> weights, weight_velocity;
+    Panels<T> weights, weight_velocity, mean_weights;
     T *visible_bias, *hidden_bias, *visible_offset, *hidden_offset, *visible_velocity, *hidden_velocity;
+    T *mean_visible_bias, *mean_hidden_bias;
     std::vector<std::uint64_t> chain_words;
     BitMatrix chains;
-    std::uint64_t steps, epochs;
+    std::uint64_t steps, epochs, averaged;
     double travelled;
 
     explicit Working(const RbmState<T>& s)
         : visible(s.model.visible()), hidden(s.model.hidden()), chain_words(s.chains.rows * s.chains.words()),
           chains(chain_words.data(), s.chains.rows, s.chains.cols), steps(s.steps), epochs(s.epochs),
-          travelled(s.travelled) {
+          averaged(s.averaged), travelled(s.travelled) {
         const std::int64_t size = Panels<T>::size(visible, hidden);
-        memory.resize(2 * size + 3 * (visible + hidden));
+        memory.resize(3 * size + 4 * (visible + hidden));
         weights = {memory.data(), visible, hidden};
         weight_velocity = {memory.data() + size, visible, hidden};
-        T* next = memory.data() + 2 * size;
-        for (T** vector : {&visible_bias, &visible_offset, &visible_velocity}) *vector = next, next += visible;
-        for (T** vector : {&hidden_bias, &hidden_offset, &hidden_velocity}) *vector = next, next += hidden;
-        each_vector(s, [](const T* theirs, T* ours, std::int64_t n) { std::copy(theirs, theirs + n, ours); });
-        to_panels<T>(s.model.weights, weights);
+        mean_weights = {memory.data() + 2 * size, visible, hidden};
+        T* next = memory.data() + 3 * size;
+        for (T** vector : {&visible_bias, &visible_offset, &visible_velocity, &mean_visible_bias}) *vector = next, next += visible;
+        for (T** vector : {&hidden_bias, &hidden_offset, &hidden_velocity, &mean_hidden_bias}) *vector = next, next += hidden;
+        const auto take = [](const T* theirs, T* ours, std::int64_t n) { std::copy(theirs, theirs + n, ours); };
+        each_vector(s, take);
+        const Rbm<T>& start = averaged > 0 ? s.last : s.model;
+        to_panels<T>(start.weights, weights);
+        each_bias(start, visible_bias, hidden_bias, take);
+        if (s.last.weights) {
+            to_panels<T>(s.model.weights, mean_weights);
+            each_bias(s.model, mean_visible_bias, mean_hidden_bias, take);
+        }
         if (s.weight_velocity) to_panels<T>(s.weight_velocity, weight_velocity);
         for (std::int64_t i = 0; i < chains.rows; ++i) {
             std::copy(s.chains.row(i), s.chains.row(i) + chains.words(), chains.row(i));
@@ -102,8 +111,15 @@ struct Working {
     }
 
     void commit(RbmState<T>& s) const {
-        each_vector(s, [](T* theirs, const T* ours, std::int64_t n) { std::copy(ours, ours + n, theirs); });
-        from_panels<T>(weights, s.model.weights);
+        const auto give = [](T* theirs, const T* ours, std::int64_t n) { std::copy(ours, ours + n, theirs); };
+        each_vector(s, give);
+        const Rbm<T>& newest = s.last.weights ? s.last : s.model;
+        from_panels<T>(weights, newest.weights);
+        each_bias(newest, visible_bias, hidden_bias, give);
+        if (s.last.weights) {
+            from_panels<T>(mean_weights, s.model.weights);
+            each_bias(s.model, mean_visible_bias, mean_hidden_bias, give);
+        }
         if (s.weight_velocity) from_panels<T>(weight_velocity, s.weight_velocity);
         for (std::int64_t i = 0; i < chains.rows; ++i) {
             std::copy(chains.row(i), chains.row(i) + chains.words(), s.chains.row(i));
@@ -111,13 +127,29 @@ struct Working {
         s.steps = steps;
         s.epochs = epochs;
         s.travelled = travelled;
+        s.averaged = averaged;
+    }
+
+    // Moves the means to the newest parameters, but for a share of the way; with 0 they are these exactly.
+    void average(Context& context, T share) {
+        const auto move = [share](const T* to, T* mean, std::int64_t n) {
+            for (std::int64_t i = 0; i < n; ++i) mean[i] = to[i] - share * (to[i] - mean[i]);
+        };
+        context.parallel_for(weights.count(), [&](std::int64_t p, int) {
+            for (std::int64_t i = 0; i < visible; ++i) move(weights.panel(p).row(i), mean_weights.panel(p).row(i), weights.panel_cols(p));
+        });
+        move(visible_bias, mean_visible_bias, visible);
+        move(hidden_bias, mean_hidden_bias, hidden);
     }
 
 private:
     template <class Function>
+    void each_bias(const Rbm<T>& model, T* ours_visible, T* ours_hidden, const Function& function) const {
+        function(model.visible_bias, ours_visible, visible);
+        function(model.hidden_bias, ours_hidden, hidden);
+    }
+    template <class Function>
     void each_vector(const RbmState<T>& s, const Function& function) const {
-        function(s.model.visible_bias, visible_bias, visible);
-        function(s.model.hidden_bias, hidden_bias, hidden);
         function(s.visible_offset, visible_offset, visible);
         function(s.hidden_offset, hidden_offset, hidden);
         if (!s.weight_velocity) return;

@@ -18,6 +18,19 @@ from ._validation import bit_words, check_choice, check_flag, check_number, chec
 _QUANTITIES = ("pseudo_log_likelihood", "hidden_activity", "weight_rms")
 
 
+def _flat(weights: np.ndarray, visible_bias: np.ndarray, hidden_bias: np.ndarray) -> np.ndarray:
+    """All parameters in one vector: a copy."""
+    return np.concatenate([weights.ravel(), visible_bias, hidden_bias])
+
+
+def _parts(flat: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The weights and biases in such a vector: views. Three empty ones of an empty vector."""
+    n_visible, n_hidden = shape if flat.size else (0, 0)
+    n_weights = n_visible * n_hidden
+    weights, visible_bias, hidden_bias = np.split(flat, [n_weights, n_weights + n_visible])
+    return weights.reshape(n_visible, n_hidden), visible_bias, hidden_bias
+
+
 class BaseRBM(CallbackMixin, ScoringRBM):
     """Methods of the Bernoulli-Bernoulli machine; the classes in rbm.py give them their parameters."""
 
@@ -27,6 +40,7 @@ class BaseRBM(CallbackMixin, ScoringRBM):
     n_chains: int | None
     learning_rate: float
     annealing: float | None
+    averaging: float | None
     momentum: float
     weight_decay: float
     centering: bool
@@ -36,6 +50,7 @@ class BaseRBM(CallbackMixin, ScoringRBM):
     n_iter_: int
     _steps: int
     _travelled: float
+    _averaged: int
     history_: dict[str, list[float]]
 
     def fit(self, X: Any, y: Any = None) -> Any:
@@ -94,6 +109,8 @@ class BaseRBM(CallbackMixin, ScoringRBM):
         check_number(who, "learning_rate", self.learning_rate, Real, low=0, open_low=True)
         if self.annealing is not None:
             check_number(who, "annealing", self.annealing, Real, low=0, open_low=True)
+        if self.averaging is not None:
+            check_number(who, "averaging", self.averaging, Real, low=0, open_low=True)
         check_number(who, "momentum", self.momentum, Real, low=0, high=1)
         check_number(who, "weight_decay", self.weight_decay, Real, low=0)
         check_number(who, "batch_size", self.batch_size, Integral, low=1)
@@ -128,7 +145,6 @@ class BaseRBM(CallbackMixin, ScoringRBM):
             "intercept_visible_": np.zeros(n_features, dtype),
             "intercept_hidden_": np.zeros(self.n_components, dtype),
             **self._beside_the_model(n_features, self.n_components, dtype),
-            "_velocity": {},
             "_initialised": False,
             "_seed": seed,
         }
@@ -144,9 +160,12 @@ class BaseRBM(CallbackMixin, ScoringRBM):
             "h_samples_": np.zeros((self.n_chains or self.batch_size, n_components), dtype),
             "n_iter_": 0,
             "history_": {name: [] for name in _QUANTITIES},
-            "_velocity": {},
+            "_velocity": np.zeros(0, dtype),
+            "_last": np.zeros(0, dtype),
+            "_mean": np.zeros(0, dtype),
             "_steps": 0,
             "_travelled": 0.0,
+            "_averaged": 0,
             "_n_draws": 0,
         }
 
@@ -163,13 +182,17 @@ class BaseRBM(CallbackMixin, ScoringRBM):
         visible_offset = self._own("visible_offset_", (n_features,), dtype)
         hidden_offset = self._own("hidden_offset_", (n_components,), dtype)
         chains = bit_words(f"{type(self).__name__}: h_samples_", self._own("h_samples_", (-1, n_components), dtype))
-        velocity = self._velocity_like(weights, visible_bias, hidden_bias)
+        model = _flat(weights, visible_bias, hidden_bias)
+        velocity, last = self._velocity_of(model), self._last_step(model)
         self.components_ = weights.T
         self.intercept_visible_, self.intercept_hidden_ = visible_bias, hidden_bias
         self.visible_offset_, self.hidden_offset_ = visible_offset, hidden_offset
         self.n_features_in_ = n_features
 
-        counters = np.array([self._steps, self.n_iter_, getattr(self, "_initialised", True)], dtype=np.int64)
+        self._velocity, self._last = velocity, last
+        counters = np.array(
+            [self._steps, self.n_iter_, getattr(self, "_initialised", True), self._averaged], dtype=np.int64
+        )
         travelled = np.array([self._travelled])
         quantities = np.zeros((n_epochs, len(_QUANTITIES)))
         before = {name: list(values) for name, values in self.history_.items()}
@@ -178,8 +201,9 @@ class BaseRBM(CallbackMixin, ScoringRBM):
         def catch_up() -> None:
             """Bring the attributes to the epoch that the core's arrays are of; as often as one likes."""
             self._steps, self.n_iter_ = int(counters[0]), int(counters[1])
-            self._travelled = float(travelled[0])
+            self._travelled, self._averaged = float(travelled[0]), int(counters[3])
             self._initialised = True
+            self._mean = _flat(weights, visible_bias, hidden_bias) if self.averaging else last
             for name, values in zip(_QUANTITIES, quantities[: self.n_iter_ - first].T, strict=True):
                 self.history_[name] = before[name] + values.tolist()
             self.h_samples_ = _core.unpack(chains, n_components).astype(dtype, copy=False)
@@ -193,10 +217,10 @@ class BaseRBM(CallbackMixin, ScoringRBM):
         with epoch_loop(self, n_epochs, X=X, y=y) as loop:
             try:
                 _core.rbm_train(
-                    data, weights, visible_bias, hidden_bias, visible_offset, hidden_offset,
-                    velocity[0], velocity[1], velocity[2], chains, counters, travelled, quantities,
+                    data, weights, visible_bias, hidden_bias, *_parts(last, weights.shape),
+                    visible_offset, hidden_offset, *_parts(velocity, weights.shape), chains, counters, travelled, quantities,
                     self.method, self.n_gibbs_steps, self.batch_size, float(self.learning_rate),
-                    float(self.annealing or 0), float(self.momentum), float(self.weight_decay),
+                    float(self.annealing or 0), float(self.averaging or 0), float(self.momentum), float(self.weight_decay),
                     bool(self.centering), bool(self.shuffle),
                     1000.0 if self.check_range else np.inf, self._seed, on_epoch,
                 )  # fmt: skip
@@ -215,20 +239,27 @@ class BaseRBM(CallbackMixin, ScoringRBM):
             raise ValueError(f"{type(self).__name__}: {name} contains NaN or infinity")
         return array
 
-    def _velocity_like(self, *parameters: np.ndarray) -> list[np.ndarray]:
+    def _last_step(self, model: np.ndarray) -> np.ndarray:
+        """The last step's parameters, which training goes on from; the model itself where it is not their mean."""
+        if not self.averaging:
+            self._averaged = 0
+            return np.zeros(0, model.dtype)
+        if not (self._averaged and self._last.size == model.size and np.array_equal(self._mean, model)):
+            self._averaged = 0
+            return model.copy()
+        return np.require(self._last, model.dtype, ["C", "W"])
+
+    def _velocity_of(self, model: np.ndarray) -> np.ndarray:
         """Memory for the velocities, kept from call to call while there is momentum; empty without."""
         if not self.momentum:
-            return [np.zeros((0, 0), parameters[0].dtype)] * 3
-        for name, like in zip(("weights", "visible", "hidden"), parameters, strict=True):
-            kept = self._velocity.get(name)
-            if kept is None or kept.shape != like.shape:
-                self._velocity[name] = np.zeros_like(like)
-            else:
-                self._velocity[name] = np.require(kept, like.dtype, ["C", "W"])
-        return [self._velocity[name] for name in ("weights", "visible", "hidden")]
+            return np.zeros(0, model.dtype)
+        kept = self._velocity if self._velocity.size == model.size else np.zeros_like(model)
+        return np.require(kept, model.dtype, ["C", "W"])
 
     def _fitted_attributes(self) -> dict[str, Any]:
-        private = ("_velocity", "_steps", "_travelled", "_seed", "_n_draws", "_initialised")
+        private = (
+            "_velocity", "_last", "_mean", "_steps", "_travelled", "_averaged", "_seed", "_n_draws", "_initialised"
+        )  # fmt: skip
         return {
             name: value
             for name, value in vars(self).items()

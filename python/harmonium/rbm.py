@@ -27,12 +27,17 @@ class RBM(BaseRBM):
         Gibbs steps for each gradient step: the k of CD-k.
     n_chains : int or None, default=None
         Persistent chains, any number. None: as many as `batch_size`.
-    learning_rate : float, default=0.05
+    learning_rate : float, default=0.1
         Of the gradient per sample: a mean over the batch, whatever its size.
-    annealing : float or None, default=150
+    annealing : float or None, default=500
         A gradient step's rate is learning_rate / (1 + s / annealing), s the sum of learning_rate over all steps before
         it, in any call: from about s = annealing on, that falls as annealing / steps. Persistent chains at a constant
         rate keep the parameters moving, at a falling one they settle (Younes 1999). None: it stays constant.
+    averaging : float or None, default=3
+        The model is the mean of the parameters after every gradient step, step t with a weight proportional to
+        t ** averaging: of the last quarter, roughly (Polyak, Juditsky 1992; Shamir, Zhang 2013). Persistent chains
+        drive the parameters around the optimum, their mean is much closer to it. Training goes on from the last
+        step's, and from the model where it has been assigned. None: the model is the last step's.
     momentum : float in [0, 1), default=0
     weight_decay : float, default=0
         Times W, subtracted from its gradient.
@@ -76,6 +81,8 @@ class RBM(BaseRBM):
     Tieleman, "Training restricted Boltzmann machines using approximations to the likelihood gradient", ICML 2008.
     Younes, "On the convergence of Markovian stochastic algorithms with rapidly decreasing ergodicity rates",
     Stochastics 65, 1999.
+    Polyak, Juditsky, "Acceleration of stochastic approximation by averaging", SIAM J. Control Optim. 30, 1992.
+    Shamir, Zhang, "Stochastic gradient descent for non-smooth optimization", ICML 2013, section 4.
     Melchior, Fischer, Wiskott, "How to center deep Boltzmann machines", JMLR 17, 2016.
 
     Examples
@@ -99,8 +106,9 @@ class RBM(BaseRBM):
         method: str = "pcd",
         n_gibbs_steps: int = 1,
         n_chains: int | None = None,
-        learning_rate: float = 0.05,
-        annealing: float | None = 150,
+        learning_rate: float = 0.1,
+        annealing: float | None = 500,
+        averaging: float | None = 3,
         momentum: float = 0.0,
         weight_decay: float = 0.0,
         centering: bool = True,
@@ -119,6 +127,7 @@ class RBM(BaseRBM):
         self.n_chains = n_chains
         self.learning_rate = learning_rate
         self.annealing = annealing
+        self.averaging = averaging
         self.momentum = momentum
         self.weight_decay = weight_decay
         self.centering = centering
@@ -139,7 +148,7 @@ class BernoulliRBM(BaseRBM):
     """Bernoulli restricted Boltzmann machine: scikit-learn's class of that name, faster and without its defects.
 
     Change the import and nothing else. What differs: rows are shuffled, visible biases start from the data,
-    gradients are centred, `partial_fit` is unbiased whatever the sizes of batch and chains, takes X in batches
+    gradients are centred, parameters averaged over steps, `partial_fit` is unbiased whatever the sizes of batch and chains, takes X in batches
     and returns self; `score_samples` is exact; values outside [0, 1] are refused; integers become float32;
     `n_iter_`, `history_`, `sample`, `log_likelihood` and the other methods of `RBM` are there.
 
@@ -151,11 +160,8 @@ class BernoulliRBM(BaseRBM):
     n_iter : int, default=10
     verbose : int, default=0
     random_state : int, RandomState or None, default=None
-    method : {"cd", "pcd"}, default="cd"
-        scikit-learn's is pcd. With its defaults, ten chains at a constant rate of 0.1, that ends below a uniform
-        model on data of two modes, here as there; cd does not.
-    n_gibbs_steps, n_chains, annealing, momentum, weight_decay, centering, shuffle, check_range
-        As in `RBM`.
+    method, n_gibbs_steps, n_chains, annealing, averaging, momentum, weight_decay, centering, shuffle, check_range
+        As in `RBM`, but the rate stays constant by default (annealing=None).
 
     Attributes
     ----------
@@ -182,10 +188,11 @@ class BernoulliRBM(BaseRBM):
         n_iter: int = 10,
         verbose: int = 0,
         random_state: Any = None,
-        method: str = "cd",
+        method: str = "pcd",
         n_gibbs_steps: int = 1,
         n_chains: int | None = None,
         annealing: float | None = None,
+        averaging: float | None = 3,
         momentum: float = 0.0,
         weight_decay: float = 0.0,
         centering: bool = True,
@@ -195,6 +202,7 @@ class BernoulliRBM(BaseRBM):
         self.n_components = n_components
         self.learning_rate = learning_rate
         self.annealing = annealing
+        self.averaging = averaging
         self.batch_size = batch_size
         self.n_iter = n_iter
         self.verbose = verbose

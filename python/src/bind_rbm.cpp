@@ -16,18 +16,22 @@ Rbm<T> model_of(const Array<T>& weights, const Array<T>& visible_bias, const Arr
             const_cast<T*>(vector(hidden_bias, w.cols))};
 }
 
-// counters: steps, epochs, whether initialised. They, travelled and a row of quantities are written with each epoch that training
+// counters: steps, epochs, whether initialised, steps averaged. They, travelled and a row of quantities are written with each epoch that training
 // commits, before Python runs at all: a signal that is raised there finds arrays and counters of the same epoch.
 template <class T>
-void train(const PyStates& x, Array<T> weights, Array<T> visible_bias, Array<T> hidden_bias, Array<T> visible_offset,
+void train(const PyStates& x, Array<T> weights, Array<T> visible_bias, Array<T> hidden_bias, Array<T> last_weights,
+           Array<T> last_visible_bias, Array<T> last_hidden_bias, Array<T> visible_offset,
            Array<T> hidden_offset, Array<T> weight_velocity, Array<T> visible_velocity, Array<T> hidden_velocity,
            Words chains, Array<std::int64_t> counters, Array<double> travelled, Array<double> quantities, const std::string& method,
            std::int64_t n_gibbs_steps, std::int64_t batch_size, double learning_rate, double annealing,
-           double momentum, double weight_decay, bool centering, bool shuffle, double divergence_limit, std::uint64_t seed,
+           double averaging, double momentum, double weight_decay, bool centering, bool shuffle, double divergence_limit, std::uint64_t seed,
            const py::function& on_epoch) {
     RbmState<T> state;
     const Matrix<T> w = mutable_matrix(weights);
     state.model = {w, mutable_vector(visible_bias, w.rows), mutable_vector(hidden_bias, w.cols)};
+    if (averaging > 0) {
+        state.last = {mutable_matrix(last_weights), mutable_vector(last_visible_bias, w.rows), mutable_vector(last_hidden_bias, w.cols)};
+    }
     state.visible_offset = mutable_vector(visible_offset, w.rows);
     state.hidden_offset = mutable_vector(hidden_offset, w.cols);
     if (momentum != 0) {
@@ -36,11 +40,12 @@ void train(const PyStates& x, Array<T> weights, Array<T> visible_bias, Array<T> 
         state.hidden_velocity = mutable_vector(hidden_velocity, w.cols);
     }
     state.chains = mutable_bits(chains, w.cols);
-    std::int64_t* counted = mutable_vector(counters, 3);
+    std::int64_t* counted = mutable_vector(counters, 4);
     const Matrix<double> recorded = mutable_matrix(quantities);
     state.steps = static_cast<std::uint64_t>(counted[0]);
     state.epochs = static_cast<std::uint64_t>(counted[1]);
     state.initialised = counted[2] != 0;
+    state.averaged = static_cast<std::uint64_t>(counted[3]);
     double* distance = mutable_vector(travelled, 1);
     state.travelled = *distance;
     RbmOptions options;
@@ -50,6 +55,7 @@ void train(const PyStates& x, Array<T> weights, Array<T> visible_bias, Array<T> 
     options.batch_size = batch_size;
     options.learning_rate = learning_rate;
     options.annealing = annealing;
+    options.averaging = averaging;
     options.momentum = momentum;
     options.weight_decay = weight_decay;
     options.centering = centering;
@@ -63,6 +69,7 @@ void train(const PyStates& x, Array<T> weights, Array<T> visible_bias, Array<T> 
     rbm_train<T>(context, view, options, recorded.rows, state, [&](const RbmEpoch& epoch) {
         counted[0] = static_cast<std::int64_t>(state.steps);
         counted[1] = static_cast<std::int64_t>(state.epochs);
+        counted[3] = static_cast<std::int64_t>(state.averaged);
         *distance = state.travelled;
         const double values[] = {epoch.pseudo_log_likelihood, epoch.hidden_activity, epoch.weight_rms};
         std::copy(values, values + 3, recorded.row(row++));
@@ -155,10 +162,10 @@ template <class T>
 void bind_typed(py::module_& m) {
     const auto exactly = [](const char* name) { return py::arg(name).noconvert(); };
     const auto weights = exactly("weights"), visible_bias = exactly("visible_bias"), hidden_bias = exactly("hidden_bias");
-    m.def("rbm_train", &train<T>, py::arg("x"), weights, visible_bias, hidden_bias, exactly("visible_offset"),
-          exactly("hidden_offset"), exactly("weight_velocity"), exactly("visible_velocity"), exactly("hidden_velocity"),
+    m.def("rbm_train", &train<T>, py::arg("x"), weights, visible_bias, hidden_bias, exactly("last_weights"),
+          exactly("last_visible_bias"), exactly("last_hidden_bias"), exactly("visible_offset"), exactly("hidden_offset"), exactly("weight_velocity"), exactly("visible_velocity"), exactly("hidden_velocity"),
           exactly("chains"), exactly("counters"), exactly("travelled"), exactly("quantities"), py::arg("method"), py::arg("n_gibbs_steps"),
-          py::arg("batch_size"), py::arg("learning_rate"), py::arg("annealing"), py::arg("momentum"), py::arg("weight_decay"),
+          py::arg("batch_size"), py::arg("learning_rate"), py::arg("annealing"), py::arg("averaging"), py::arg("momentum"), py::arg("weight_decay"),
           py::arg("centering"), py::arg("shuffle"), py::arg("divergence_limit"), py::arg("seed"), py::arg("on_epoch"));
     m.def("rbm_gibbs", &gibbs<T>, weights, visible_bias, hidden_bias, py::arg("start"), py::arg("from_hidden"),
           py::arg("n_steps"), py::arg("seed"), py::arg("mask"), py::arg("values"), py::arg("progress"));

@@ -134,6 +134,8 @@ void training(Context& context) {
     refused("RBM: momentum=1", [](RbmOptions& o) { o.momentum = 1; });
     refused("RBM: momentum=-0.5", [](RbmOptions& o) { o.momentum = -0.5; });
     refused("RBM: momentum=0.5 needs memory for the velocity", [](RbmOptions& o) { o.momentum = 0.5; });
+    refused("RBM: averaging=-1", [](RbmOptions& o) { o.averaging = -1; });
+    refused("RBM: averaging=2 needs memory for the last step's parameters", [](RbmOptions& o) { o.averaging = 2; });
     refused("RBM: weight_decay=-1", [](RbmOptions& o) { o.weight_decay = -1; });
     refused("RBM: weight_decay=inf", [&](RbmOptions& o) { o.weight_decay = infinity; });
     state.chains = wrong_chains.view();

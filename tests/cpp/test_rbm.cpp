@@ -101,15 +101,16 @@ void likelihoods(Context& context) {
 // Memory of a training, and the options that go with it.
 template <class T>
 struct Training {
-    Model<T> model;
+    Model<T> model, last;
     Numbers<T> offsets, velocity, velocities;
     Bits chains;
     RbmOptions options;
-    std::uint64_t steps = 0, epochs = 0;
+    std::uint64_t steps = 0, epochs = 0, averaged = 0;
     bool initialised = false;
 
     Training(std::int64_t visible, std::int64_t hidden, std::int64_t n_chains)
         : model(visible, hidden),
+          last(visible, hidden),
           offsets(1, visible + hidden),
           velocity(visible, hidden),
           velocities(1, visible + hidden),
@@ -123,6 +124,7 @@ struct Training {
         const std::function<bool(const RbmEpoch&)>& on_epoch = [](const RbmEpoch&) { return false; }) {
         RbmState<T> state;
         state.model = model.view();
+        if (options.averaging > 0) state.last = last.view();
         state.visible_offset = offsets.data.data(), state.hidden_offset = offsets.data.data() + model.w.rows;
         if (options.momentum != 0) {
             state.weight_velocity = velocity.view();
@@ -130,8 +132,10 @@ struct Training {
             state.hidden_velocity = velocities.data.data() + model.w.rows;
         }
         state.chains = chains.view();
-        state.steps = steps, state.epochs = epochs, state.initialised = initialised;
-        const auto keep = [&] { steps = state.steps, epochs = state.epochs, initialised = state.initialised; };
+        state.steps = steps, state.epochs = epochs, state.averaged = averaged, state.initialised = initialised;
+        const auto keep = [&] {
+            steps = state.steps, epochs = state.epochs, averaged = state.averaged, initialised = state.initialised;
+        };
         try {
             rbm_train<T>(context, x, options, n_epochs, state, on_epoch);
         } catch (...) {
@@ -142,7 +146,8 @@ struct Training {
     }
     bool operator==(const Training& o) const {
         return model.w.data == o.model.w.data && model.b.data == o.model.b.data && model.c.data == o.model.c.data &&
-               offsets.data == o.offsets.data && velocity.data == o.velocity.data &&
+               last.w.data == o.last.w.data && last.b.data == o.last.b.data && last.c.data == o.last.c.data &&
+               averaged == o.averaged && offsets.data == o.offsets.data && velocity.data == o.velocity.data &&
                velocities.data == o.velocities.data && chains.words == o.chains.words && steps == o.steps &&
                epochs == o.epochs;
     }
@@ -172,6 +177,7 @@ void trainings(Context& one, Context& three) {
             a.options.momentum = full ? 0.5 : 0;
             a.options.weight_decay = full ? 1e-4 : 0;
             a.options.n_gibbs_steps = full ? 2 : 1;
+            a.options.averaging = full ? 2 : 0;
             a.options.shuffle = full;
             Training<T> b = a, c = a, of_sparse = a, of_grey = a;
             a.run(one, x.view(), 0);

@@ -31,6 +31,7 @@ struct RbmOptions {
     std::int64_t batch_size = 100;
     double learning_rate = 0.05;
     double annealing = 0;       // the rate falls as learning_rate / (1 + travelled / annealing); 0: it stays
+    double averaging = 0;       // the model is the mean of all steps' parameters, step t weighing t^averaging; 0: the last's
     double momentum = 0;
     double weight_decay = 0;
     bool centering = true;
@@ -45,6 +46,7 @@ struct RbmOptions {
 template <class T>
 struct RbmState {
     Rbm<T> model;
+    Rbm<T> last;                  // with averaging, the parameters after the last step; no data without
     T* visible_offset = nullptr;  // mu, D: running mean of the data (kept also without centring)
     T* hidden_offset = nullptr;   // lambda, H: running mean of p(h | data)
     Matrix<T> weight_velocity;    // D x H, D, H; no data where momentum is 0
@@ -55,6 +57,7 @@ struct RbmState {
     std::uint64_t steps = 0;      // gradient steps and passes over data done
     std::uint64_t epochs = 0;
     double travelled = 0;         // the learning rates of all steps so far, added up
+    std::uint64_t averaged = 0;   // steps that the model is a mean of; 0: training starts from the model, not from last
     bool initialised = false;     // false: rbm_train begins by filling in everything above
 };
 
