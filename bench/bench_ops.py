@@ -4,7 +4,8 @@
 
 A product of (n, k) by (k, m) counts 2 n k m operations, however it is computed; the share of the peak is that of bare
 multiply-adds (bench/fma_peak.cpp) at as many threads. Ratios are taken round by round, against the fastest of
-harmonium's OpenBLAS, NumPy and PyTorch in that round. What trains a machine, rbm_step, is timed by bench_fit.py.
+harmonium's OpenBLAS, NumPy and PyTorch in that round. rbm_step runs on plain arrays here, so its time includes copying
+them and packing the weights; what it takes within training, bench_fit.py shows.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from harmonium import _core, ops
 from harmonium._validation import states
 
 sys.path.append(str(measure.HERE.parent / "tests"))
+import every_op
 import reference
 
 VISIBLE, HIDDEN, BATCHES, DENSITIES = 784, 512, (128, 1024), (0.5, 0.13)
@@ -127,7 +129,7 @@ def all_cases(random: np.random.Generator) -> list[Case]:
     text = random.normal(size=(2000, HIDDEN)).astype(np.float32)
     cases += [sparse(random, 128, 0.13, weights), sparse(random, 1024, 0.13, weights), sparse(random, 1024, 0.02, text)]
     cases += [binary_gemm_tn(random, n, density) for n in BATCHES for density in DENSITIES]
-    cases += [*(bernoulli(random, n) for n in BATCHES), uniform()]
+    cases += [*(bernoulli(random, n) for n in BATCHES), rbm_step(random, BATCHES[0]), uniform()]
     return cases + [pack(random, dtype) for dtype in (np.uint8, np.float32)]
 
 
@@ -267,6 +269,44 @@ def bernoulli(random: np.random.Generator, n: int) -> Case:
 
 def draw_by_numpy(random: np.random.Generator, a: np.ndarray, bias: np.ndarray) -> np.ndarray:
     return random.random(a.shape, np.float32) < 1 / (1 + np.exp(-(a + bias)))
+
+
+def rbm_step(random: np.random.Generator, n: int) -> Case:
+    """n rows of the data and as many of the model: the model's probabilities, the gradient, the update."""
+    given = every_op.step_arguments(random, VISIBLE, HIDDEN, n, n, np.dtype(np.float32), dense=False)
+    switches = {"centred": True, "momentum": 0.0, "weight_decay": 0.0}
+
+    def run() -> Any:
+        return every_op.run_step(given, **switches)
+
+    def error() -> float:
+        after = run()[2]
+        wide = {name: value.astype(np.float64) for name, value in given.items()}
+        states = [wide.pop(name) for name in ("data", "data_probability", "model")]
+        numbers = {name: value for name, value in after.items() if not isinstance(value, np.ndarray)}
+        _, expected = reference.rbm_step(*states, {**wide, **numbers})
+        return row_error(lambda: after["weights"], lambda: expected["weights"])()
+
+    peers: dict[str, Callable[[], Any]] = {}
+    if measure.torch:
+        tensors = {name: measure.torch.from_numpy(value) for name, value in given.items() if value.dtype != bool}
+        data, model = (measure.torch.from_numpy(given[name].astype(np.float32)) for name in ("data", "model"))
+
+        def plain() -> Any:
+            w = tensors["weights"]
+            p = measure.torch.sigmoid(model @ w + tensors["hidden_bias"])
+            return w + every_op.LEARNING_RATE * (data.T @ tensors["data_probability"] - model.T @ p / n)
+
+        peers["PyTorch, not centred"] = plain
+    return Case(
+        "rbm_step",
+        f"{n} + {n} x {VISIBLE} x {HIDDEN}",
+        run,
+        error,
+        operations=2.0 * 3 * n * VISIBLE * HIDDEN,
+        peers=peers,
+        rivals="a step",
+    )
 
 
 def uniform() -> Case:
