@@ -100,7 +100,7 @@ class PlainTraining:
         self.average()
 
     def average(self):
-        """Every step in the beginning, then every second, fourth, ...: the older steps' share falls as t^-(averaging + 1)."""
+        """Every step in the beginning, then every second, fourth, ...; what was goes as t^-(averaging + 1)."""
         before, self.averaged = self.averaged, self.averaged + 1
         stride = min(64, 2 ** max(0, (before // 16).bit_length() - 1))
         if not self.o.averaging or self.averaged % stride:

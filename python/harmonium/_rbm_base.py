@@ -218,9 +218,11 @@ class BaseRBM(CallbackMixin, ScoringRBM):
             try:
                 _core.rbm_train(
                     data, weights, visible_bias, hidden_bias, *_parts(last, weights.shape),
-                    visible_offset, hidden_offset, *_parts(velocity, weights.shape), chains, counters, travelled, quantities,
+                    visible_offset, hidden_offset, *_parts(velocity, weights.shape), chains,
+                    counters, travelled, quantities,
                     self.method, self.n_gibbs_steps, self.batch_size, float(self.learning_rate),
-                    float(self.annealing or 0), float(self.averaging or 0), float(self.momentum), float(self.weight_decay),
+                    float(self.annealing or 0), float(self.averaging or 0),
+                    float(self.momentum), float(self.weight_decay),
                     bool(self.centering), bool(self.shuffle),
                     1000.0 if self.check_range else np.inf, self._seed, on_epoch,
                 )  # fmt: skip

@@ -75,7 +75,7 @@ def run_demo(output: str | os.PathLike[str] = "harmonium-demo.png", seed: int = 
 
     shared: dict[str, Any] = {"learning_rate": LEARNING_RATE, "batch_size": BATCH_SIZE}
     shared |= {"n_iter": N_EPOCHS, "random_state": seed}
-    # No annealing: both machines train at the same constant rate.
+    # No annealing: both machines train at the same constant rate. Ours is the mean of its steps, as by default.
     rbm = RBM(N_HIDDEN, **shared, annealing=None, n_chains=N_CHAINS, weight_decay=WEIGHT_DECAY, verbose=verbose)
     seconds = _fit_seconds(rbm, train)
     peer = PeerRBM(N_HIDDEN, **shared)

@@ -29,7 +29,7 @@ class RBM(BaseRBM):
         Persistent chains, any number. None: as many as `batch_size`.
     learning_rate : float, default=0.1
         Of the gradient per sample: a mean over the batch, whatever its size.
-    annealing : float or None, default=500
+    annealing : float or None, default=1000
         A gradient step's rate is learning_rate / (1 + s / annealing), s the sum of learning_rate over all steps before
         it, in any call: from about s = annealing on, that falls as annealing / steps. Persistent chains at a constant
         rate keep the parameters moving, at a falling one they settle (Younes 1999). None: it stays constant.
@@ -107,7 +107,7 @@ class RBM(BaseRBM):
         n_gibbs_steps: int = 1,
         n_chains: int | None = None,
         learning_rate: float = 0.1,
-        annealing: float | None = 500,
+        annealing: float | None = 1000,
         averaging: float | None = 3,
         momentum: float = 0.0,
         weight_decay: float = 0.0,
@@ -148,9 +148,9 @@ class BernoulliRBM(BaseRBM):
     """Bernoulli restricted Boltzmann machine: scikit-learn's class of that name, faster and without its defects.
 
     Change the import and nothing else. What differs: rows are shuffled, visible biases start from the data,
-    gradients are centred, parameters averaged over steps, `partial_fit` is unbiased whatever the sizes of batch and chains, takes X in batches
-    and returns self; `score_samples` is exact; values outside [0, 1] are refused; integers become float32;
-    `n_iter_`, `history_`, `sample`, `log_likelihood` and the other methods of `RBM` are there.
+    gradients are centred, the model is a mean over steps; `partial_fit` is unbiased whatever the sizes of batch and
+    chains, takes X in batches and returns self; `score_samples` is exact; values outside [0, 1] are refused;
+    integers become float32; `n_iter_`, `history_`, `sample`, `log_likelihood` and the rest of `RBM` are there.
 
     Parameters
     ----------
