@@ -26,14 +26,15 @@ Way cheapest(double ones, double pairs, double n) {
     return by_4 <= by_5 ? Way::tables_of_4 : Way::tables_of_5;
 }
 
-// Judges by every fourth row: which way is taken may not cost much of what it saves.
+// Judges by about 32 rows: which way is taken may not cost much of what it saves.
 Way choose(const std::uint64_t* bits, std::int64_t stride, std::int64_t n) {
+    const std::int64_t step = std::max<std::int64_t>(n / 32, 4);
     std::int64_t ones = 0, pairs = 0;
-    for (std::int64_t r = 0; r < n; r += 4) {
+    for (std::int64_t r = 0; r < n; r += step) {
         ones += __builtin_popcountll(bits[r * stride]);
         pairs += __builtin_popcountll(both_of_pair(bits[r * stride]));
     }
-    const auto seen = static_cast<double>((n + 3) / 4);
+    const auto seen = static_cast<double>((n + step - 1) / step);
     if (ones > 0) return cheapest(static_cast<double>(ones) / seen, static_cast<double>(pairs) / seen, static_cast<double>(n));
     for (std::int64_t r = 0; r < n; ++r) {
         if (bits[r * stride]) return Way::rows;
