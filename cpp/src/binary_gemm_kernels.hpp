@@ -7,6 +7,7 @@
 namespace harmonium {
 
 constexpr std::int64_t rows_per_multiply = 512;
+constexpr int words_at_once = 4;  // neighbouring words of few bits share the loads and stores of the accumulators
 
 template <class T>
 struct BinaryGemmKernels {
@@ -20,12 +21,12 @@ struct BinaryGemmKernels {
 };
 
 // What multiply needs of scratch, in elements: the larger of the tables of 64 inputs by one cache line
-// (12 groups of 5 and one of 4), and a tile of 64 x 64 with the sums of its 32 pairs of rows.
+// (12 groups of 5 and one of 4), and words_at_once tiles of 64 x 64 with the sums of their 32 pairs of rows.
 template <class T>
 constexpr std::int64_t multiply_scratch() {
     constexpr std::int64_t tables = (12 * 32 + 16) * (64 / sizeof(T));
-    constexpr std::int64_t tile = (64 + 32) * 64;
-    return tables > tile ? tables : tile;
+    constexpr std::int64_t tiles = words_at_once * (64 + 32) * 64;
+    return tables > tiles ? tables : tiles;
 }
 
 HARMONIUM_DECLARE_KERNELS(BinaryGemmKernels, binary_gemm_kernels)
