@@ -254,6 +254,45 @@ def test_error_bars_hold_on_digits(digits_machine, method):
     assert hits >= 19, f"{hits} of 20"
 
 
+def test_a_bracket_holds_both_directions(digits_machine):
+    exact = digits_machine.log_partition("exact").value
+    options = {"n_runs": 100, "n_betas": 300, "random_state": 3}
+    both = digits_machine.log_partition("bracket", **options)
+    up, down = (digits_machine.log_partition(method, **options) for method in ("ais", "reverse_ais"))
+    assert (both.lower, both.upper) == (min(up.lower, down.lower), max(up.upper, down.upper))
+    assert both.lower <= exact <= both.upper
+    assert both.method == "bracket"
+    tolerance.near_sum(both.value, (both.lower + both.upper) / 2, abs(both.value), 2)
+    tolerance.near_sum(both.std_error, (both.upper - both.lower) / 6, abs(both.value), 2)
+    assert both.effective_sample_size == min(up.effective_sample_size, down.effective_sample_size)
+
+
+def test_two_directions_that_disagree_widen_the_bracket():
+    """Five temperatures anneal badly: the bracket shows it, and still holds."""
+    rbm = RBM(16, n_iter=100, batch_size=10, random_state=0).fit(load_digits().data > 7)
+    exact = rbm.log_partition("exact").value
+    coarse = rbm.log_partition("bracket", n_betas=5, random_state=0)
+    fine = rbm.log_partition("bracket", n_betas=3000, random_state=0)
+    assert coarse.upper - coarse.lower > 5 * (fine.upper - fine.lower)
+    for bracket in (coarse, fine):
+        assert bracket.lower <= exact <= bracket.upper
+
+
+@pytest.mark.parametrize("hidden", [5, 30])
+def test_the_likelihoods_bracket(hidden):
+    v = np.random.default_rng(0).random((7, 30)) < 0.5
+    rbm = RBM(hidden, n_iter=3, random_state=0).fit(v)
+    log_z = rbm.log_partition("bracket" if hidden == 30 else "exact", random_state=1)
+    values, lower, upper = rbm.log_likelihood(v, log_partition=log_z, return_bracket=True)
+    tolerance.same_bits(values, rbm.log_likelihood(v, log_partition=log_z))
+    tolerance.same_bits(lower, -rbm.free_energy(v) - log_z.upper)
+    tolerance.same_bits(upper, -rbm.free_energy(v) - log_z.lower)
+    values, lower, upper = rbm.log_likelihood(v, return_bracket=True)
+    assert (lower < upper).all() if hidden == 30 else np.array_equal(lower, upper)
+    with pytest.raises(TypeError, match="return_bracket='yes'"):
+        rbm.log_likelihood(v, return_bracket="yes")
+
+
 def test_annealing_repeats_itself(digits_machine):
     first, again, other = (
         digits_machine.log_partition("ais", n_runs=10, n_betas=50, random_state=seed) for seed in (1, 1, 2)
@@ -299,6 +338,8 @@ def test_given_temperatures_are_used():
     by_count = rbm.log_partition("ais", n_betas=40, random_state=0)
     assert rbm.log_partition("ais", betas=_log_partition.schedule(40), random_state=0) == by_count
     assert rbm.log_partition("ais", betas=np.linspace(0, 1, 40), random_state=0) != by_count
+    published = rbm.log_partition("ais", betas="salakhutdinov-murray", n_runs=5, random_state=0)
+    assert published == rbm.log_partition("ais", n_betas=14_501, n_runs=5, random_state=0)
 
 
 @pytest.mark.parametrize(
@@ -307,6 +348,7 @@ def test_given_temperatures_are_used():
         ({"method": "guess"}, ValueError, "method='guess' is not one of"),
         ({"n_runs": 0}, ValueError, "n_runs=0, it must be at least 1"),
         ({"n_betas": 1}, ValueError, "n_betas=1, it must be at least 2"),
+        ({"betas": "fine"}, ValueError, "betas='fine' is not one of 'salakhutdinov-murray'"),
         ({"n_runs": 2.5}, TypeError, "n_runs=2.5 is of type float"),
     ],
 )

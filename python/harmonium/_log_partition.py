@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from . import _core
 
 MAX_ENUMERATED = 25
+PUBLISHED = "salakhutdinov-murray"  # the name of the schedule of 14,501 temperatures
 
 Model = tuple[np.ndarray, np.ndarray, np.ndarray]
 Progress = Callable[[float], None] | None
@@ -22,16 +24,17 @@ class LogPartition:
     Attributes
     ----------
     value : float
-        log Z, in nats.
+        log Z, in nats; of a bracket, its middle.
     std_error : float
         Its standard error, on the safe side; 0 where Z was enumerated.
     lower, upper : float
-        value -+ 3 std_error.
+        value -+ 3 std_error. Of a bracket: 3 standard errors below what annealing up from independent units gives, and
+        above what annealing down from the model's samples gives, whichever of the two is lower and higher.
     effective_sample_size : float
         (sum w)^2 / sum w^2 of the importance weights w: of n_runs when all runs agree, near 1 when one
-        outweighs all others and `std_error` means nothing. Infinity where Z was enumerated.
+        outweighs all others and `std_error` means nothing. Infinity where Z was enumerated; of a bracket, the lesser.
     method : str
-        "exact", "ais" or "reverse_ais".
+        "exact", "ais", "reverse_ais" or "bracket".
     """
 
     value: float
@@ -40,6 +43,23 @@ class LogPartition:
     upper: float
     effective_sample_size: float
     method: str
+
+
+def bracket(up: LogPartition, down: LogPartition) -> LogPartition:
+    """AIS errs downwards and reverse AIS upwards: what lies between them, three standard errors beyond each included.
+
+    A sixth of the width stands for the standard error: it is also what the two disagree by, which neither bar knows of.
+    """
+    lower, upper = min(up.lower, down.lower), max(up.upper, down.upper)
+    size = min(up.effective_sample_size, down.effective_sample_size)
+    return LogPartition((lower + upper) / 2, (upper - lower) / 6, lower, upper, size, "bracket")
+
+
+def temperatures(betas: Any, n_betas: int) -> np.ndarray:
+    """The schedule of that name, or the temperatures given, or so many in the published proportions."""
+    if isinstance(betas, str):
+        return schedule(14_501)
+    return schedule(n_betas) if betas is None else np.array(betas, dtype=np.float64)
 
 
 def schedule(n_betas: int) -> np.ndarray:

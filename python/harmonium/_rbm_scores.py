@@ -13,8 +13,8 @@ from sklearn.utils.extmath import safe_sparse_dot
 from . import _core, _log_partition
 from ._callbacks import progress_bar
 from ._log_partition import LogPartition
-from ._rbm_sampling import SamplingRBM
-from ._validation import bit_words, check_choice, check_number, check_X
+from ._rbm_sampling import Model, SamplingRBM
+from ._validation import bit_words, check_choice, check_flag, check_number, check_X
 
 
 class ScoringRBM(SamplingRBM):
@@ -78,18 +78,23 @@ class ScoringRBM(SamplingRBM):
         """Mean of `score_samples`: comparable between models of the same data, without Z."""
         return float(self.score_samples(X).mean())
 
-    def log_likelihood(self, X: Any, *, log_partition: LogPartition | None = None) -> np.ndarray:
+    def log_likelihood(self, X: Any, *, log_partition: LogPartition | None = None, return_bracket: bool = False) -> Any:
         """log p(v) = -F(v) - log Z of every row.
 
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features), 0 or 1
         log_partition : LogPartition or None
-            What `log_partition()` returned, to compute Z once for several X. None: ``log_partition()`` is called.
+            What `log_partition()` returned, to compute Z once for several X. None: ``log_partition()`` is called, or
+            ``log_partition("bracket")`` with return_bracket where Z cannot be enumerated.
+        return_bracket : bool, default=False
+            Return (log_likelihood, lower, upper), by log Z's upper and lower bounds.
 
         Returns
         -------
         log_likelihood : float64 array of shape (n_samples,), in nats. Every row shares the error of log Z.
+        lower, upper : arrays of the same shape, with return_bracket only. They are as far from log_likelihood in every
+            row; the bounds of the mean are the means of these.
 
         Raises
         ------
@@ -107,8 +112,15 @@ class ScoringRBM(SamplingRBM):
                 f"{type(self).__name__}.log_likelihood: log_partition={log_partition!r}, what log_partition() returns "
                 "is needed"
             )
-        log_z = self.log_partition() if log_partition is None else log_partition
-        return -_core.rbm_free_energy(*model, data) - log_z.value
+        check_flag(f"{type(self).__name__}.log_likelihood", "return_bracket", return_bracket)
+        if log_partition is None:
+            sampled = return_bracket and min(model[0].shape) > _log_partition.MAX_ENUMERATED
+            log_partition = self.log_partition("bracket" if sampled else "auto")
+        minus_energy = -_core.rbm_free_energy(*model, data)
+        values = minus_energy - log_partition.value
+        if not return_bracket:
+            return values
+        return values, minus_energy - log_partition.upper, minus_energy - log_partition.lower
 
     def log_partition(
         self,
@@ -123,19 +135,22 @@ class ScoringRBM(SamplingRBM):
 
         Parameters
         ----------
-        method : {"auto", "exact", "ais", "reverse_ais"}, default="auto"
+        method : {"auto", "exact", "ais", "reverse_ais", "bracket"}, default="auto"
             exact: sum over all states of the smaller layer, which may have 25 units.
             ais: annealed importance sampling (Neal 2001; Salakhutdinov and Murray 2008) up from independent
             units with the data's base rates. Its weights are right on average, so log Z comes out too low more
             often than too high, and likelihoods too good.
             reverse_ais: down from samples of the model, which errs to the other side (Burda et al. 2015).
+            bracket: both, and log Z between them. Where the two are far apart, neither can be believed: take more
+            temperatures, and more steps before the samples.
             auto: exact where that is possible, else ais.
         n_runs : int, default=100
             Independent chains.
         n_betas : int, default=5000
             Temperatures, in the proportions of Salakhutdinov and Murray's schedule.
-        betas : array-like or None
-            The temperatures themselves, rising from 0 to 1.
+        betas : array-like, "salakhutdinov-murray" or None
+            The temperatures themselves, rising from 0 to 1; the name stands for the published schedule of 14,501:
+            steps of 1e-3 up to 0.5, of 1e-4 up to 0.9, of 1e-5 up to 1.
         random_state : int, RandomState or None, as in `gibbs`
 
         Returns
@@ -144,23 +159,31 @@ class ScoringRBM(SamplingRBM):
             With `value`, `std_error`, `lower`, `upper` and `effective_sample_size`.
         """
         who = f"{type(self).__name__}.log_partition"
-        check_choice(who, "method", method, ("auto", "exact", "ais", "reverse_ais"))
+        check_choice(who, "method", method, ("auto", "exact", "ais", "reverse_ais", "bracket"))
+        if isinstance(betas, str):
+            check_choice(who, "betas", betas, (_log_partition.PUBLISHED,))
         check_number(who, "n_runs", n_runs, Integral, low=1)
         check_number(who, "n_betas", n_betas, Integral, low=2)
         model = self._model()
         if method == "exact" or (method == "auto" and min(model[0].shape) <= _log_partition.MAX_ENUMERATED):
             with progress_bar(who, self.verbose) as progress:
                 return _log_partition.exact(model, progress)
-        steps = _log_partition.schedule(n_betas) if betas is None else np.array(betas, dtype=np.float64)
+        steps = _log_partition.temperatures(betas, n_betas)
         if steps.ndim != 1 or len(steps) < 2 or steps[0] != 0 or steps[-1] != 1 or not (np.diff(steps) >= 0).all():
             raise ValueError(f"{who}: betas must rise from 0 to 1")
         seed = self._draw_seed(random_state)
+        if method != "bracket":
+            return self._annealed(method == "reverse_ais", model, steps, n_runs, seed)
+        up, down = (self._annealed(downwards, model, steps, n_runs, seed) for downwards in (False, True))
+        return _log_partition.bracket(up, down)
+
+    def _annealed(self, downwards: bool, model: Model, betas: np.ndarray, n_runs: int, seed: int) -> LogPartition:
+        who = f"{type(self).__name__}.log_partition"
         start = None
-        if method == "reverse_ais":
+        if downwards:
             start = bit_words(f"{who}: start", self.sample(n_runs, random_state=seed % 2**32))
         with progress_bar(who, self.verbose) as progress:
-            base = self._base_rates(model[1])
-            return _log_partition.annealed(model, base, steps, n_runs, seed, start, progress)
+            return _log_partition.annealed(model, self._base_rates(model[1]), betas, n_runs, seed, start, progress)
 
     def _base_rates(self, visible_bias: np.ndarray) -> np.ndarray:
         """Visible biases of the independent model that annealing starts from: those of the data's means."""
