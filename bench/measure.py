@@ -155,11 +155,13 @@ def add_data_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def mnist(folder: Path | str) -> tuple[np.ndarray, np.ndarray]:
-    """Training and test images of MNIST, threshold at one half, as bool rows."""
+def mnist(folder: Path | str, *, grey: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Training and test images of MNIST in rows: bool, threshold at one half, or float32 between 0 and 1."""
     with np.load(Path(folder) / "mnist.npz", allow_pickle=False) as file:
-        train, test = (file[name].reshape(len(file[name]), -1) > 127 for name in ("x_train", "x_test"))
-    return train, test
+        train, test = (file[name].reshape(len(file[name]), -1) for name in ("x_train", "x_test"))
+    if grey:
+        return train / np.float32(255), test / np.float32(255)
+    return train > 127, test > 127
 
 
 def write(name: str, results: dict[str, Any], output: Path | None) -> None:

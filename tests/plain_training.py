@@ -30,7 +30,7 @@ class PlainTraining:
         n, D = X.shape
         H, B = rbm.n_components, min(rbm.batch_size, n)
         W = (reference.uniform(self.seed, STREAMS["weights"], 0, D, H, dtype=np.float64) - 0.5) * 0.01 * np.sqrt(12)
-        first = self.X[self.order()[:B]]
+        first = self.drawn(self.X[self.order()[:B]])
         on = (first.mean(axis=0) * B + 0.5) / (B + 1)
         self.s = {
             "weights": W,
@@ -54,7 +54,7 @@ class PlainTraining:
         for _ in range(rbm.n_iter):
             order = self.order()
             for start in range(0, n, B):
-                self.step(self.X[order[start : start + B]])
+                self.step(self.drawn(self.X[order[start : start + B]]))
             self.epochs += 1
         self.learned = {**self.s, **(self.mean if rbm.averaging else {})}
 
@@ -68,6 +68,9 @@ class PlainTraining:
                 j = int(u[i] * (i + 1))
                 order[[i, j]] = order[[j, i]]
         return order
+
+    def drawn(self, data):
+        return self.draw("data", 0, data).astype(np.float64) if self.o.draw_data else data
 
     def draw(self, stream, k, p):
         step = self.steps * (self.o.n_gibbs_steps + 1) + k

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import logsumexp
 
-STREAMS = {"hidden": 0, "visible": 1, "start": 2, "shuffle": 3, "weights": 4, "user": 5}
+STREAMS = {"hidden": 0, "visible": 1, "start": 2, "shuffle": 3, "weights": 4, "user": 5, "data": 6}
 
 
 def wide(dtype):

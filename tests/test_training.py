@@ -43,6 +43,8 @@ LOOPS = {
     "in order": {"shuffle": False},
     "one batch": {"batch_size": 1000, "n_chains": 5},
     "one row a batch": {"batch_size": 1, "n_iter": 1},
+    "drawn data": {"draw_data": True},
+    "drawn data, cd-2": {"draw_data": True, "method": "cd", "n_gibbs_steps": 2, "n_chains": 5},
     "the last step": {"averaging": None},
     "no annealing": {"annealing": None, "averaging": 0.5},
 }
@@ -73,6 +75,7 @@ OPTIONS = {
     "momentum, decay": {"momentum": 0.5, "weight_decay": 0.01},
     "not centred, k": {"centering": False, "n_gibbs_steps": 3},
     "chains": {"n_chains": 7},
+    "drawn data": {"draw_data": True},
     "the last step": {"averaging": None},
 }
 
@@ -251,6 +254,17 @@ def test_averaging_starts_again_where_the_model_is_not_the_mean(digits):
     tolerance.exact(switched.components_, weights)
     switched.set_params(averaging=3).partial_fit(X)
     tolerance.exact(switched.components_, weights)
+
+
+def test_drawn_data_give_the_likelihood_of_drawn_data():
+    """Means of pixels are no binary image: a model of them is a worse one of the images drawn."""
+    grey = (load_digits().data / 16).astype(np.float32)
+    drawn = np.random.default_rng(0).random(grey.shape) < grey
+    reached = {}
+    for draw in (True, False):
+        rbms = [RBM(16, n_iter=60, batch_size=10, draw_data=draw, random_state=seed) for seed in range(4)]
+        reached[draw] = [mean_log_likelihood(rbm.fit(grey), drawn) for rbm in rbms]
+    assert min(reached[True]) > max(reached[False])
 
 
 def test_momentum_and_decay_do_what_they_say(digits):

@@ -59,7 +59,7 @@ void softplus_sum(const BernoulliBlock<T>& b, double* out) {
 namespace HARMONIUM_LEVEL {
 template <class T>
 BernoulliKernels<T> bernoulli_kernels() {
-    return {bernoulli<T>, softplus_sum<T>};
+    return {bernoulli<T>, softplus_sum<T>, draw_bits<T>};
 }
 template BernoulliKernels<float> bernoulli_kernels<float>();
 template BernoulliKernels<double> bernoulli_kernels<double>();

@@ -27,6 +27,8 @@ struct BernoulliKernels {
     void (*bernoulli)(const BernoulliBlock<T>&);
     // out[i] = sum over columns of softplus(scale * activation(i, j) + bias[j]), in double.
     void (*softplus_sum)(const BernoulliBlock<T>&, double* out);
+    // Bit j is uniform(draw, row, 64 * block + j) < p[j], for 64 columns.
+    std::uint64_t (*draw)(const Draw& draw, std::uint32_t row, std::int64_t block, const T* p);
 };
 
 HARMONIUM_DECLARE_KERNELS(BernoulliKernels, bernoulli_kernels)

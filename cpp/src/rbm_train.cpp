@@ -29,7 +29,7 @@ public:
           order_(options.shuffle && rows_ > options.batch_size ? rows_ : 0), differences_(visible_), data_mean_(visible_),
           sums_(rbm_step_sums(visible_, hidden_)) {
         const std::int64_t all = batch_size_ + model_rows(batch_size_);
-        for (int i = 0; i < 2; ++i) slots_.emplace_back(x, batch_size_, all, hidden_);
+        for (int i = 0; i < 2; ++i) slots_.emplace_back(x, batch_size_, all, hidden_, options.draw_data);
         mask_.resize(BitMatrix::words_for(all));
         counts_.resize(2 * visible_);
         transposed_words_.resize(visible_ * BitMatrix::words_for(all));
@@ -43,7 +43,7 @@ public:
         activity_ = 0;
         Slot* now = &slots_[0];
         Slot* next = &slots_[1];
-        gather(*now, 0);
+        gather(*now, 0, 0);
         LayerOutput<T> data;
         data.probability = of_data(*now, all_probability(*now));
         data.probability_scale = T(1) / static_cast<T>(now->n);
@@ -53,7 +53,7 @@ public:
         for (std::int64_t first = 0; first < rows_; first += batch_size_) {
             context_.poll(static_cast<double>(first) / static_cast<double>(rows_));
             next->n = 0;
-            if (first + batch_size_ < rows_) gather(*next, first + batch_size_);
+            if (first + batch_size_ < rows_) gather(*next, first + batch_size_, 1);
             step(*now, *next);
             std::swap(now, next);
         }
@@ -71,14 +71,14 @@ private:
         std::vector<std::uint64_t> words;  // (data's rows, then the model's) x D
         AlignedVector<T> probability;      // the same rows x H
 
-        Slot(const States<T>& x, std::int64_t batch_size, std::int64_t all, std::int64_t hidden)
-            : batch(x, batch_size), words(all * BitMatrix::words_for(x.cols())), probability(Panels<T>::size(all, hidden)) {}
+        Slot(const States<T>& x, std::int64_t batch_size, std::int64_t all, std::int64_t hidden, bool draw)
+            : batch(x, batch_size, draw), words(all * BitMatrix::words_for(x.cols())), probability(Panels<T>::size(all, hidden)) {}
     };
 
     std::int64_t model_rows(std::int64_t n) const { return options_.method == Method::pcd ? chains_ : n; }
     // Rows of the data and of the model alternate where they are equally many and all bits, see rbm_step; else the data's
     // come first.
-    bool alternate(const Slot& slot) const { return model_rows(slot.n) == slot.n && x_.bits_only(); }
+    bool alternate(const Slot& slot) const { return model_rows(slot.n) == slot.n && (x_.bits_only() || options_.draw_data); }
     BitMatrix all_states(Slot& slot) const { return {slot.words.data(), slot.n + model_rows(slot.n), visible_}; }
     Panels<T> all_probability(Slot& slot) const { return {slot.probability.data(), slot.n + model_rows(slot.n), hidden_}; }
     template <class Rows>
@@ -100,9 +100,10 @@ private:
         return {options_.seed, stream, (work_.steps + ahead) * per_step + static_cast<std::uint64_t>(k)};
     }
 
-    void gather(Slot& slot, std::int64_t first) {
+    void gather(Slot& slot, std::int64_t first, std::uint64_t ahead) {
         slot.n = std::min(batch_size_, rows_ - first);
-        slot.batch.gather(order_.empty() ? nullptr : order_.data(), first, slot.n, of_data(slot, all_states(slot)));
+        slot.batch.gather(order_.empty() ? nullptr : order_.data(), first, slot.n, of_data(slot, all_states(slot)),
+                          draw(Stream::data, ahead, 0));
     }
 
     // Fisher and Yates; the draw of place i is row i of (seed, epoch).
@@ -227,7 +228,7 @@ private:
     void initialise() {
         Slot& slot = slots_[0];
         begin_order();
-        gather(slot, 0);
+        gather(slot, 0, 0);
         const std::int64_t n = slot.n;
         const Draw draw(options_.seed, Stream::weights, 0);
         const double width = initial_weight_std * std::sqrt(12.0);
@@ -311,8 +312,9 @@ private:
         monitored_units_ = spread(std::min<std::int64_t>(visible_, 64), visible_);
         const std::vector<std::int64_t> rows = spread(std::min<std::int64_t>(rows_, 128), rows_);
         const auto count = static_cast<std::int64_t>(rows.size());
-        monitored_.emplace_back(x_, count, count, 0);
-        monitored_[0].batch.gather(rows.data(), 0, count, BitMatrix(monitored_[0].words.data(), count, visible_));
+        monitored_.emplace_back(x_, count, count, 0, options_.draw_data);
+        monitored_[0].batch.gather(rows.data(), 0, count, BitMatrix(monitored_[0].words.data(), count, visible_),
+                                   {options_.seed, Stream::data, 0});
     }
 
     double score_monitored() {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "aligned.hpp"
+#include "bernoulli_kernels.hpp"
 #include "harmonium/pack.hpp"
 #include "harmonium/rbm.hpp"
 
@@ -14,13 +15,14 @@ namespace harmonium {
 template <class T>
 class Batch {
 public:
-    Batch(const States<T>& x, std::int64_t capacity) : x_(x) {
-        if (!x.is_bits() && !binary_sparse()) dense_.resize(capacity * x.cols());
+    Batch(const States<T>& x, std::int64_t capacity, bool draw) : x_(x), draw_(draw) {
+        if (!x.is_bits() && !binary_sparse()) dense_.resize((draw ? 1 : capacity) * x.cols() + 64);
         if (binary_sparse()) indptr_.resize(capacity + 1);
     }
 
     // Rows order[0..n), or first, first + 1, ... without order. Bits go to `bits` (n x D), the batch is states().
-    void gather(const std::int64_t* order, std::int64_t first, std::int64_t n, BitMatrix bits) {
+    // Where numbers are to be drawn from, row i of the batch draws as row i of `draw`.
+    void gather(const std::int64_t* order, std::int64_t first, std::int64_t n, BitMatrix bits, const Draw& draw) {
         const auto source = [&](std::int64_t i) { return order ? order[first + i] : first + i; };
         if (x_.is_bits()) {
             for (std::int64_t i = 0; i < n; ++i) {
@@ -43,7 +45,7 @@ public:
         } else {
             const std::int64_t cols = x_.cols();
             for (std::int64_t i = 0; i < n; ++i) {
-                T* to = dense_.data() + i * cols;
+                T* to = dense_.data() + (draw_ ? 0 : i * cols);
                 const std::int64_t r = source(i);
                 if (x_.dense) {
                     std::copy(x_.dense.row(r), x_.dense.row(r) + cols, to);
@@ -53,8 +55,12 @@ public:
                         to[x_.sparse.indices[k]] = x_.sparse.values[k];
                     }
                 }
+                for (std::int64_t w = 0; draw_ && w < bits.words(); ++w) {  // 64 zeros follow the row
+                    bits.row(i)[w] = bernoulli_kernels<T>().draw(draw, static_cast<std::uint32_t>(i), w, to + 64 * w);
+                }
             }
-            states_ = Matrix<const T>(dense_.data(), n, cols);
+            if (draw_) states_ = bits;
+            else states_ = Matrix<const T>(dense_.data(), n, cols);
         }
     }
 
@@ -65,6 +71,7 @@ private:
     bool binary_sparse() const { return x_.is_sparse() && x_.bits_only(); }
 
     States<T> x_, states_;
+    bool draw_;
     std::vector<T> dense_;
     std::vector<std::int64_t> indptr_;
     std::vector<std::int32_t> indices_;

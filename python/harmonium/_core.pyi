@@ -87,6 +87,7 @@ def rbm_train(
     weight_decay: float,
     centering: bool,
     shuffle: bool,
+    draw_data: bool,
     divergence_limit: float,
     seed: int,
     on_epoch: Callable[[], bool],

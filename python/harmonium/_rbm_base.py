@@ -47,6 +47,7 @@ class BaseRBM(CallbackMixin, ScoringRBM):
     batch_size: int
     n_iter: int
     shuffle: bool
+    draw_data: bool
     n_iter_: int
     _steps: int
     _travelled: float
@@ -115,7 +116,7 @@ class BaseRBM(CallbackMixin, ScoringRBM):
         check_number(who, "weight_decay", self.weight_decay, Real, low=0)
         check_number(who, "batch_size", self.batch_size, Integral, low=1)
         check_number(who, "n_iter", self.n_iter, Integral, low=0)
-        for name in ("centering", "shuffle", "check_range"):
+        for name in ("centering", "shuffle", "draw_data", "check_range"):
             check_flag(who, name, getattr(self, name))
         if not isinstance(self.verbose, (bool, np.bool_)):
             check_number(who, "verbose", self.verbose, Integral, low=0)
@@ -223,7 +224,7 @@ class BaseRBM(CallbackMixin, ScoringRBM):
                     self.method, self.n_gibbs_steps, self.batch_size, float(self.learning_rate),
                     float(self.annealing or 0), float(self.averaging or 0),
                     float(self.momentum), float(self.weight_decay),
-                    bool(self.centering), bool(self.shuffle),
+                    bool(self.centering), bool(self.shuffle), bool(self.draw_data),
                     1000.0 if self.check_range else np.inf, self._seed, on_epoch,
                 )  # fmt: skip
             except _core.DivergenceError as error:

@@ -61,7 +61,7 @@ def uniform(
     """Uniform numbers in [0, 1) as a function of (seed, stream, step, row, column).
 
     Philox4x32-10 (Salmon, Moraes, Dror, Shaw, SC 2011). Row i of the result is row first_row + i of the
-    stream: the same numbers however the rows are split. Streams 0 to 4 are what training draws from.
+    stream: the same numbers however the rows are split. Stream 5 is free, the others are what training draws from.
 
     Returns
     -------

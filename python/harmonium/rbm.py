@@ -49,6 +49,9 @@ class RBM(BaseRBM):
         Passes over the data.
     shuffle : bool, default=True
         Draw a new order of the rows for every pass.
+    draw_data : bool, default=False
+        Values of X between 0 and 1 are probabilities: draw bits from them, anew in every pass (Salakhutdinov and Murray
+        2008), rather than use them as they are. The model is then one of binary data, and as fast.
     check_range : bool, default=True
         Refuse values outside [0, 1]. False: use them as they are, as scikit-learn does.
     verbose : int, default=0
@@ -79,6 +82,7 @@ class RBM(BaseRBM):
     Smolensky, "Information processing in dynamical systems: foundations of harmony theory", 1986.
     Hinton, "Training products of experts by minimizing contrastive divergence", Neural Computation 14, 2002.
     Tieleman, "Training restricted Boltzmann machines using approximations to the likelihood gradient", ICML 2008.
+    Salakhutdinov, Murray, "On the quantitative analysis of deep belief networks", ICML 2008.
     Younes, "On the convergence of Markovian stochastic algorithms with rapidly decreasing ergodicity rates",
     Stochastics 65, 1999.
     Polyak, Juditsky, "Acceleration of stochastic approximation by averaging", SIAM J. Control Optim. 30, 1992.
@@ -115,6 +119,7 @@ class RBM(BaseRBM):
         batch_size: int = 100,
         n_iter: int = 20,
         shuffle: bool = True,
+        draw_data: bool = False,
         check_range: bool = True,
         verbose: int = 0,
         random_state: Any = None,
@@ -134,6 +139,7 @@ class RBM(BaseRBM):
         self.batch_size = batch_size
         self.n_iter = n_iter
         self.shuffle = shuffle
+        self.draw_data = draw_data
         self.check_range = check_range
         self.verbose = verbose
         self.random_state = random_state
@@ -160,7 +166,8 @@ class BernoulliRBM(BaseRBM):
     n_iter : int, default=10
     verbose : int, default=0
     random_state : int, RandomState or None, default=None
-    method, n_gibbs_steps, n_chains, annealing, averaging, momentum, weight_decay, centering, shuffle, check_range
+    method, n_gibbs_steps, n_chains, annealing, averaging, momentum, weight_decay, centering, shuffle, draw_data,
+    check_range
         As in `RBM`, but the rate stays constant by default (annealing=None).
 
     Attributes
@@ -197,6 +204,7 @@ class BernoulliRBM(BaseRBM):
         weight_decay: float = 0.0,
         centering: bool = True,
         shuffle: bool = True,
+        draw_data: bool = False,
         check_range: bool = True,
     ) -> None:
         self.n_components = n_components
@@ -214,4 +222,5 @@ class BernoulliRBM(BaseRBM):
         self.weight_decay = weight_decay
         self.centering = centering
         self.shuffle = shuffle
+        self.draw_data = draw_data
         self.check_range = check_range

@@ -24,7 +24,7 @@ void train(const PyStates& x, Array<T> weights, Array<T> visible_bias, Array<T> 
            Array<T> hidden_offset, Array<T> weight_velocity, Array<T> visible_velocity, Array<T> hidden_velocity,
            Words chains, Array<std::int64_t> counters, Array<double> travelled, Array<double> quantities, const std::string& method,
            std::int64_t n_gibbs_steps, std::int64_t batch_size, double learning_rate, double annealing,
-           double averaging, double momentum, double weight_decay, bool centering, bool shuffle, double divergence_limit, std::uint64_t seed,
+           double averaging, double momentum, double weight_decay, bool centering, bool shuffle, bool draw_data, double divergence_limit, std::uint64_t seed,
            const py::function& on_epoch) {
     RbmState<T> state;
     const Matrix<T> w = mutable_matrix(weights);
@@ -60,6 +60,7 @@ void train(const PyStates& x, Array<T> weights, Array<T> visible_bias, Array<T> 
     options.weight_decay = weight_decay;
     options.centering = centering;
     options.shuffle = shuffle;
+    options.draw_data = draw_data;
     options.divergence_limit = divergence_limit;
     options.seed = seed;
     const States<T> view = x.view<T>();
@@ -166,7 +167,7 @@ void bind_typed(py::module_& m) {
           exactly("last_visible_bias"), exactly("last_hidden_bias"), exactly("visible_offset"), exactly("hidden_offset"), exactly("weight_velocity"), exactly("visible_velocity"), exactly("hidden_velocity"),
           exactly("chains"), exactly("counters"), exactly("travelled"), exactly("quantities"), py::arg("method"), py::arg("n_gibbs_steps"),
           py::arg("batch_size"), py::arg("learning_rate"), py::arg("annealing"), py::arg("averaging"), py::arg("momentum"), py::arg("weight_decay"),
-          py::arg("centering"), py::arg("shuffle"), py::arg("divergence_limit"), py::arg("seed"), py::arg("on_epoch"));
+          py::arg("centering"), py::arg("shuffle"), py::arg("draw_data"), py::arg("divergence_limit"), py::arg("seed"), py::arg("on_epoch"));
     m.def("rbm_gibbs", &gibbs<T>, weights, visible_bias, hidden_bias, py::arg("start"), py::arg("from_hidden"),
           py::arg("n_steps"), py::arg("seed"), py::arg("mask"), py::arg("values"), py::arg("progress"));
     m.def("rbm_probability", &probability<T>, weights, visible_bias, hidden_bias, py::arg("given"), py::arg("of_visible"));

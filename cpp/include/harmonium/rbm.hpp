@@ -37,6 +37,7 @@ struct RbmOptions {
     bool centering = true;
     double offset_rate = 0.01;  // share of the newest batch in the offsets' running means
     bool shuffle = true;
+    bool draw_data = false;     // numbers in the data are probabilities that bits are drawn from, anew in every pass
     std::uint64_t seed = 0;
     // A single weight of this size alone saturates a unit for good: training has left the range where it means anything.
     double divergence_limit = 1000;
