@@ -24,6 +24,8 @@ _HYPERPARAMETERS: dict[str, tuple[Any, str]] = {
     "n_components": (int, "hidden units"),
     "n_iter": (int, "epochs"),
     "learning_rate": (float, "step size"),
+    "annealing": (float, "distance after which the step size has halved"),
+    "averaging": (float, "the model is a mean over steps, step t weighing t to this power"),
     "batch_size": (int, "rows in a batch"),
     "method": (str, "gradient: cd or pcd"),
     "n_gibbs_steps": (int, "Gibbs steps for a gradient"),
@@ -114,7 +116,9 @@ def _parser() -> argparse.ArgumentParser:
     score = command("score", _score, "mean log-likelihood of data under a model")
     score.add_argument("model_file", help="file written by fit")
     _add_data(score)
-    score.add_argument("--method", choices=["auto", "exact", "ais"], default="auto", help="how to get log Z")
+    score.add_argument(
+        "--method", choices=["auto", "exact", "ais", "reverse_ais", "bracket"], default="auto", help="how to get log Z"
+    )
     score.add_argument("--n-runs", type=int, default=100, help="AIS runs (default: %(default)s)")
     score.add_argument("--seed", type=int, default=0, help="seed of AIS (default: %(default)s)")
 
