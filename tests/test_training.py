@@ -267,6 +267,21 @@ def test_drawn_data_give_the_likelihood_of_drawn_data():
     assert min(reached[True]) > max(reached[False])
 
 
+@pytest.mark.parametrize(("off", "on"), [(4, 0), (0, 3), (2, 2), (1, 1), (0, 0)])
+def test_units_that_never_change_are_told_of(digits, off, on, recwarn):
+    rbm = RBM(20, n_iter=0, batch_size=1, random_state=0).fit(digits[:700])
+    rbm.intercept_hidden_[:off], rbm.intercept_hidden_[20 - on :] = -50, 50
+    rbm.set_params(learning_rate=1e-4).partial_fit(digits[:700])
+    said = [str(warning.message) for warning in recwarn]
+    if off + on > 2:
+        assert len(said) == 1
+        assert f"RBM: of 20 hidden units {off} are always off and {on} always on" in said[0]
+        assert "smaller learning_rate (now 0.0001)" in said[0]
+        assert recwarn.pop(UserWarning).filename == __file__
+    else:
+        assert not said
+
+
 def test_momentum_and_decay_do_what_they_say(digits):
     X = digits[:500]
     plain, decayed, faster = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from numbers import Integral, Real
 from typing import Any
 
@@ -15,6 +16,7 @@ from ._rbm_sampling import new_seed
 from ._rbm_scores import ScoringRBM
 from ._validation import bit_words, check_choice, check_flag, check_number, check_X, float_dtype, states
 
+_HARDLY = 0.005  # of a mean activity: the unit is taken to be always off, or on
 _QUANTITIES = ("pseudo_log_likelihood", "hidden_activity", "weight_rms")
 
 
@@ -231,7 +233,21 @@ class BaseRBM(CallbackMixin, ScoringRBM):
                 raise _core.DivergenceError(f"{type(self).__name__}: {error}") from None
             finally:
                 catch_up()
+        self._warn_of_saturation()
         return self
+
+    def _warn_of_saturation(self) -> None:
+        """Say so where many hidden units are the same for (nearly) all data of the last hundred batches."""
+        off, on = (int((level < _HARDLY).sum()) for level in (self.hidden_offset_, 1 - self.hidden_offset_))
+        if 10 * (off + on) > len(self.hidden_offset_):
+            warnings.warn(
+                f"{type(self).__name__}: of {len(self.hidden_offset_)} hidden units {off} are always off and {on} "
+                f"always on (mean activity within {_HARDLY} of 0 or 1), they tell nothing about the data; try a smaller "
+                f"learning_rate (now {self.learning_rate:g}), centering=True (now {bool(self.centering)}), "
+                "weight_decay, or fewer n_components",
+                UserWarning,
+                stacklevel=4,
+            )
 
     def _own(self, name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         """A learned array that training goes on with, of this shape (-1: any) and finite."""
