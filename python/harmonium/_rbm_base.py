@@ -242,8 +242,8 @@ class BaseRBM(CallbackMixin, ScoringRBM):
         if 10 * (off + on) > len(self.hidden_offset_):
             warnings.warn(
                 f"{type(self).__name__}: of {len(self.hidden_offset_)} hidden units {off} are always off and {on} "
-                f"always on (mean activity within {_HARDLY} of 0 or 1), they tell nothing about the data; try a smaller "
-                f"learning_rate (now {self.learning_rate:g}), centering=True (now {bool(self.centering)}), "
+                f"always on (mean activity within {_HARDLY} of 0 or 1), they tell nothing about the data; try a "
+                f"smaller learning_rate (now {self.learning_rate:g}), centering=True (now {bool(self.centering)}), "
                 "weight_decay, or fewer n_components",
                 UserWarning,
                 stacklevel=4,
