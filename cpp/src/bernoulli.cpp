@@ -73,6 +73,10 @@ void layer_piece(const States<T>& a, const Factor<T>& w, const T* bias, T scale,
     b.probability_scale = out.probability_scale;
     b.bits = out.bits ? out.bits.row(first) + p : nullptr;
     b.bit_stride = out.bits.stride;
+    if (out.dot) {
+        b.dot = out.dot.row(p) + first;
+        b.dot_bias = out.dot_bias + 64 * p;
+    }
     bernoulli_kernels<T>().bernoulli(b);
 }
 

@@ -18,6 +18,17 @@ std::uint64_t draw_bits(const Draw& draw, std::uint32_t row, std::int64_t block,
     return bits;
 }
 
+// The sum of a + bias where bits are set.
+template <class T>
+double dot(std::uint64_t bits, const T* a, const T* bias) {
+    double sum = 0;
+    for (; bits; bits &= bits - 1) {
+        const int j = __builtin_ctzll(bits);
+        sum += static_cast<double>(a[j] + bias[j]);
+    }
+    return sum;
+}
+
 template <class T>
 void bernoulli(const BernoulliBlock<T>& b) {
     const int cols = static_cast<int>(b.activation.cols);
@@ -30,6 +41,7 @@ void bernoulli(const BernoulliBlock<T>& b) {
         if (b.bits) {
             const auto row = b.first_row + static_cast<std::uint32_t>(r);
             b.bits[r * b.bit_stride] = draw_bits(b.draw, row, b.block, p) & kept;
+            if (b.dot) b.dot[r] = dot(b.bits[r * b.bit_stride], a, b.dot_bias);
         }
         if (b.probability) {
             T* out = b.probability.row(r);

@@ -20,6 +20,8 @@ struct BernoulliBlock {
     T probability_scale = 1;
     std::uint64_t* bits = nullptr;  // one word a row; null: not wanted
     std::int64_t bit_stride = 0;
+    double* dot = nullptr;          // per row the sum of activation + dot_bias where bits are drawn; null: not wanted
+    const T* dot_bias = nullptr;
 };
 
 template <class T>

@@ -10,6 +10,7 @@ namespace {
 template <class T, int Vectors>
 void update_columns(const UpdateBlock<T>& b, std::int64_t c) {
     using S = Simd<T>;
+    const typename S::Vector zeros{}, ones = zeros + T(1);
     typename S::Vector difference[Vectors] = {}, lambda[Vectors] = {}, mu_g[Vectors] = {};
     for (int v = 0; b.centred && v < Vectors; ++v) {
         difference[v] = S::load(b.hidden_difference + c + v * S::lanes);
@@ -34,6 +35,7 @@ void update_columns(const UpdateBlock<T>& b, std::int64_t c) {
         for (int v = 0; v < Vectors; ++v) {
             const auto old = S::load(w + v * S::lanes);
             g[v] -= b.weight_decay * old;
+            if (b.l1 != T(0)) g[v] -= b.l1 * (old > T(0) ? ones : old < T(0) ? -ones : zeros);
             if (b.velocity) {
                 T* velocity = b.velocity.row(i) + c + v * S::lanes;
                 g[v] += b.momentum * S::load(velocity);

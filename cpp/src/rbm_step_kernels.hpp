@@ -11,7 +11,7 @@ struct UpdateBlock {
     Matrix<T> gradient;  // rows x cols, the uncentred product; changed
     Matrix<T> weights;   // rows x cols
     Matrix<T> velocity;  // rows x cols, or no data
-    T learning_rate = 0, momentum = 0, weight_decay = 0;
+    T learning_rate = 0, momentum = 0, weight_decay = 0, l1 = 0;
     bool centred = false;
     const T* visible_difference = nullptr;  // rows
     const T* visible_offset = nullptr;      // rows

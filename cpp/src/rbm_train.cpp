@@ -10,23 +10,23 @@
 #include "harmonium/pack.hpp"
 #include "harmonium/rbm_likelihood.hpp"
 #include "harmonium/rbm_step.hpp"
-#include "random_kernels.hpp"
-#include "rbm_working.hpp"
+#include "rbm_trainer.hpp"
 
 namespace harmonium {
 
 namespace {
 
-constexpr double initial_weight_std = 0.01;
-
 template <class T>
-class Trainer {
+class Trainer : private TrainerBase<T> {
+    using Base = TrainerBase<T>;
+    using Base::context_, Base::options_, Base::state_, Base::work_, Base::visible_, Base::hidden_, Base::rows_,
+        Base::batch_size_, Base::order_;
+    using Base::begin_order, Base::draw, Base::draw_weights, Base::rate, Base::end_step, Base::weight_rms, Base::check_size;
+
 public:
     Trainer(Context& context, const States<T>& x, const RbmOptions& options, RbmState<T>& state)
-        : context_(context), options_(options), state_(state), work_(state), x_(x), visible_(work_.visible),
-          hidden_(work_.hidden), rows_(x.rows()), batch_size_(std::min(options.batch_size, rows_)),
-          chains_(options.method == Method::pcd ? work_.chains.rows : 0),
-          order_(options.shuffle && rows_ > options.batch_size ? rows_ : 0), differences_(visible_), data_mean_(visible_),
+        : TrainerBase<T>(context, x.rows(), options, state), x_(x),
+          chains_(options.method == Method::pcd ? work_.chains.rows : 0), differences_(visible_), data_mean_(visible_),
           sums_(rbm_step_sums(visible_, hidden_)) {
         const std::int64_t all = batch_size_ + model_rows(batch_size_);
         for (int i = 0; i < 2; ++i) slots_.emplace_back(x, batch_size_, all, hidden_, options.draw_data);
@@ -94,27 +94,10 @@ private:
     BitMatrix drawn_from_data(std::int64_t n) {
         return options_.method == Method::cd ? BitMatrix(hidden_words_.data(), n, hidden_) : BitMatrix();
     }
-    // The draws of Gibbs step k (0: from the data) of the gradient step `ahead` steps from now.
-    Draw draw(Stream stream, std::uint64_t ahead, std::int64_t k) const {
-        const auto per_step = static_cast<std::uint64_t>(options_.n_gibbs_steps) + 1;
-        return {options_.seed, stream, (work_.steps + ahead) * per_step + static_cast<std::uint64_t>(k)};
-    }
-
     void gather(Slot& slot, std::int64_t first, std::uint64_t ahead) {
         slot.n = std::min(batch_size_, rows_ - first);
         slot.batch.gather(order_.empty() ? nullptr : order_.data(), first, slot.n, of_data(slot, all_states(slot)),
                           draw(Stream::data, ahead, 0));
-    }
-
-    // Fisher and Yates; the draw of place i is row i of (seed, epoch).
-    void begin_order() {
-        if (order_.empty()) return;
-        std::iota(order_.begin(), order_.end(), std::int64_t(0));
-        const Draw draw(options_.seed, Stream::shuffle, work_.epochs);
-        for (std::int64_t i = rows_ - 1; i > 0; --i) {
-            const double u = uniform<double>(draw, static_cast<std::uint32_t>(i), 0);
-            std::swap(order_[i], order_[static_cast<std::int64_t>(u * static_cast<double>(i + 1))]);
-        }
     }
 
     // One gradient step from `now`, whose p(h | data) are known; those of `next` are known afterwards.
@@ -162,25 +145,7 @@ private:
         }
         s.sums = sums_.data();
         activity_ += rbm_step(context_, s) * static_cast<double>(n);
-        ++work_.steps;
-        work_.travelled += options_.learning_rate;
-        if (options_.averaging > 0) average();
-    }
-
-    // With weights t^a their sum up to t grows as t^(a+1): what it had grown to before is the older steps' share. Parameters
-    // move little in one step of many: every step is looked at in the beginning only.
-    void average() {
-        const std::uint64_t before = work_.averaged++;
-        std::uint64_t stride = 1;
-        while (stride < 64 && 32 * stride <= before) stride *= 2;
-        if (work_.averaged % stride != 0) return;
-        const double grown = static_cast<double>(work_.averaged - stride) / static_cast<double>(work_.averaged);
-        work_.average(context_, static_cast<T>(std::pow(grown, options_.averaging + 1)));
-    }
-
-    double rate() const {
-        if (options_.annealing == 0) return options_.learning_rate;
-        return options_.learning_rate / (1 + work_.travelled / options_.annealing);
+        end_step();
     }
 
     // From hidden states h to visible states v, n_gibbs_steps times; the last p(h | v) is left to rbm_step.
@@ -230,16 +195,7 @@ private:
         begin_order();
         gather(slot, 0, 0);
         const std::int64_t n = slot.n;
-        const Draw draw(options_.seed, Stream::weights, 0);
-        const double width = initial_weight_std * std::sqrt(12.0);
-        context_.parallel_for(work_.weights.count(), [&](std::int64_t p, int) {
-            const Matrix<T> panel = work_.weights.panel(p);
-            for (std::int64_t i = 0; i < visible_; ++i) {
-                double u[64];
-                random_kernels<double>().uniform(draw, static_cast<std::uint32_t>(i), p, u);
-                for (std::int64_t j = 0; j < work_.weights.valid_cols(p); ++j) panel.row(i)[j] = static_cast<T>((u[j] - 0.5) * width);
-            }
-        });
+        draw_weights();
         std::fill(work_.hidden_bias, work_.hidden_bias + hidden_, T(0));
         std::fill(work_.hidden_offset, work_.hidden_offset + hidden_, T(0.5));
         if (slot.batch.is_bits()) {
@@ -266,42 +222,6 @@ private:
         state_.initialised = true;
     }
 
-    double weight_rms() const {
-        double squares = 0;
-        for (std::int64_t i = 0; i < visible_; ++i) {
-            for (std::int64_t j = 0; j < hidden_; ++j) {
-                const auto w = static_cast<double>(state_.model.weights.row(i)[j]);
-                squares += w * w;
-            }
-        }
-        return std::sqrt(squares / static_cast<double>(visible_ * hidden_));
-    }
-
-    // Throws where the last step's parameters have left every sensible range.
-    void check_size() const {
-        double largest = 0;
-        bool finite = true;
-        const auto look = [&](T value) {
-            finite &= std::isfinite(value);
-            largest = std::max(largest, std::abs(static_cast<double>(value)));
-        };
-        for (std::int64_t p = 0; p < work_.weights.count(); ++p) {
-            const Matrix<T> panel = work_.weights.panel(p);
-            for (std::int64_t i = 0; i < visible_; ++i) {
-                for (std::int64_t j = 0; j < work_.weights.valid_cols(p); ++j) look(panel.row(i)[j]);
-            }
-        }
-        std::for_each(work_.visible_bias, work_.visible_bias + visible_, look);
-        std::for_each(work_.hidden_bias, work_.hidden_bias + hidden_, look);
-        if (!finite || largest > options_.divergence_limit) {
-            throw DivergenceError(message("training diverged in epoch ", work_.epochs, ": ",
-                                          finite ? message("a parameter of size ", largest) : "a parameter is not finite",
-                                          " with learning_rate=", options_.learning_rate, " and momentum=",
-                                          options_.momentum, "; the parameters are those of epoch ", work_.epochs - 1,
-                                          "; use a smaller learning_rate"));
-        }
-    }
-
     // At most 128 rows and 64 units, evenly spread: scoring them all would cost a good part of an epoch.
     void choose_monitored() {
         const auto spread = [](std::int64_t count, std::int64_t of) {
@@ -326,13 +246,9 @@ private:
         return mean * static_cast<double>(visible_) / static_cast<double>(units);
     }
 
-    Context& context_;
-    const RbmOptions& options_;
-    RbmState<T>& state_;
-    Working<T> work_;
     const States<T>& x_;
-    std::int64_t visible_, hidden_, rows_, batch_size_, chains_;
-    std::vector<std::int64_t> order_, monitored_units_;
+    std::int64_t chains_;
+    std::vector<std::int64_t> monitored_units_;
     std::vector<T> differences_, data_mean_;
     std::vector<double> sums_;
     std::vector<Slot> slots_, monitored_;

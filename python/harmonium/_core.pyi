@@ -22,6 +22,7 @@ class States:
     def is_dense(self) -> bool: ...
     def is_bits(self) -> bool: ...
     def words(self) -> Array: ...
+    def dense(self) -> Array: ...
 
 def isa() -> str: ...
 def blas_core() -> str: ...
@@ -122,3 +123,85 @@ def rbm_anneal(
     progress: Progress,
 ) -> Array: ...
 def rbm_base_log_partition(base: Array, hidden: int) -> float: ...
+def unit_train(
+    x: States,
+    sample_weight: Array | None,
+    observed: Array | None,
+    visible: Array,
+    hidden: Array,
+    arrays: dict[str, Array],
+    settings: dict[str, Any],
+    counters: Array,
+    travelled: Array,
+    quantities: Array,
+    on_epoch: Callable[[], bool],
+) -> None: ...
+def unit_probability(
+    weights: Array,
+    visible_bias: Array,
+    hidden_bias: Array,
+    visible: Array,
+    hidden: Array,
+    given: States,
+    exposure: Array | None,
+    of_visible: bool,
+) -> Array: ...
+def unit_gibbs(
+    weights: Array,
+    visible_bias: Array,
+    hidden_bias: Array,
+    visible: Array,
+    hidden: Array,
+    start: States,
+    exposure: Array | None,
+    from_hidden: bool,
+    n_steps: int,
+    seed: int,
+    mask: Array | None,
+    values: Array | None,
+    progress: Progress,
+) -> Array: ...
+def unit_free_energy(
+    weights: Array,
+    visible_bias: Array,
+    hidden_bias: Array,
+    visible: Array,
+    hidden: Array,
+    v: States,
+    exposure: Array | None,
+) -> Array: ...
+def unit_pseudo_log_likelihood(
+    weights: Array,
+    visible_bias: Array,
+    hidden_bias: Array,
+    visible: Array,
+    hidden: Array,
+    v: States,
+    exposure: Array | None,
+) -> Array: ...
+def unit_count_states(groups: Array) -> int: ...
+def unit_enumerate(
+    weights: Array,
+    visible_bias: Array,
+    hidden_bias: Array,
+    visible: Array,
+    hidden: Array,
+    of_hidden: bool,
+    first: int,
+    count: int,
+    progress: Progress,
+) -> tuple[Array, Array]: ...
+def unit_anneal(
+    weights: Array,
+    visible_bias: Array,
+    hidden_bias: Array,
+    visible: Array,
+    hidden: Array,
+    base: Array,
+    betas: Array,
+    start: States | None,
+    exposure: Array | None,
+    seed: int,
+    n_runs: int,
+    progress: Progress,
+) -> Array: ...

@@ -98,22 +98,26 @@ def annealed(
     start: np.ndarray | None,
     progress: Progress,
 ) -> LogPartition:
-    """By annealing from the base model, or with `start` (bits drawn from the model) back to it.
+    """By annealing from the base model, or with `start` (bits drawn from the model) back to it."""
+    downwards = start is not None
+    steps = betas[::-1].copy() if downwards else betas
+    log_w = _core.rbm_anneal(*model, base, steps, start, seed, n_runs, progress)
+    return estimate(log_w, _core.rbm_base_log_partition(base, model[0].shape[1]), downwards=downwards)
+
+
+def estimate(log_w: np.ndarray, log_base: float, *, downwards: bool) -> LogPartition:
+    """From the logarithms of the runs' weights, and log Z of the base model.
 
     The error bar is that of the mean of the weights, by the delta method, as if one more run had come out with twice
     the largest weight seen: a weight that one run in n has is missing among n runs in one case of three, and where it
     is, both the mean and the plain error bar are too small.
     """
-    downwards = start is not None
-    steps = betas[::-1].copy() if downwards else betas
-    log_w = _core.rbm_anneal(*model, base, steps, start, seed, n_runs, progress)
     top = log_w.max()
     w = np.exp(log_w - top)
     log_ratio = top + np.log(w.mean())
-    log_base = _core.rbm_base_log_partition(base, model[0].shape[1])
     value = float(log_base + (-log_ratio if downwards else log_ratio))
     seen = np.append(w, 2 * w.max())
-    std_error = float(seen.std(ddof=1) / np.sqrt(seen.size) / seen.mean()) if n_runs > 1 else np.inf
+    std_error = float(seen.std(ddof=1) / np.sqrt(seen.size) / seen.mean()) if log_w.size > 1 else np.inf
     return LogPartition(
         value,
         std_error,

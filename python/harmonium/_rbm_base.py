@@ -17,7 +17,6 @@ from ._rbm_scores import ScoringRBM
 from ._validation import bit_words, check_choice, check_flag, check_number, check_X, float_dtype, states
 
 _HARDLY = 0.005  # of a mean activity: the unit is taken to be always off, or on
-_QUANTITIES = ("pseudo_log_likelihood", "hidden_activity", "weight_rms")
 
 
 def _flat(weights: np.ndarray, visible_bias: np.ndarray, hidden_bias: np.ndarray) -> np.ndarray:
@@ -40,7 +39,7 @@ class BaseRBM(CallbackMixin, ScoringRBM):
     method: str
     n_gibbs_steps: int
     n_chains: int | None
-    learning_rate: float
+    learning_rate: Any
     annealing: float | None
     averaging: float | None
     momentum: float
@@ -162,7 +161,7 @@ class BaseRBM(CallbackMixin, ScoringRBM):
             "hidden_offset_": np.full(n_components, 0.5, dtype),
             "h_samples_": np.zeros((self.n_chains or self.batch_size, n_components), dtype),
             "n_iter_": 0,
-            "history_": {name: [] for name in _QUANTITIES},
+            "history_": {name: [] for name in self._quantities()},
             "_velocity": np.zeros(0, dtype),
             "_last": np.zeros(0, dtype),
             "_mean": np.zeros(0, dtype),
@@ -172,7 +171,7 @@ class BaseRBM(CallbackMixin, ScoringRBM):
             "_n_draws": 0,
         }
 
-    def _train(self, data: _core.States, n_epochs: int, X: Any, y: Any) -> Any:
+    def _train(self, data: Any, n_epochs: int, X: Any, y: Any) -> Any:
         weights, visible_bias, hidden_bias = self._model(writeable=True)
         n_features, n_components = weights.shape
         dtype = weights.dtype
@@ -184,20 +183,20 @@ class BaseRBM(CallbackMixin, ScoringRBM):
             self._seed = new_seed(self.random_state)
         visible_offset = self._own("visible_offset_", (n_features,), dtype)
         hidden_offset = self._own("hidden_offset_", (n_components,), dtype)
-        chains = bit_words(f"{type(self).__name__}: h_samples_", self._own("h_samples_", (-1, n_components), dtype))
+        chains = self._chains(data, self._own("h_samples_", (-1, n_components), dtype))
         model = _flat(weights, visible_bias, hidden_bias)
         velocity, last = self._velocity_of(model), self._last_step(model)
         self.components_ = weights.T
         self.intercept_visible_, self.intercept_hidden_ = visible_bias, hidden_bias
         self.visible_offset_, self.hidden_offset_ = visible_offset, hidden_offset
-        self.n_features_in_ = n_features
+        self.n_features_in_ = self._columns(n_features)
 
         self._velocity, self._last = velocity, last
         counters = np.array(
             [self._steps, self.n_iter_, getattr(self, "_initialised", True), self._averaged], dtype=np.int64
         )
         travelled = np.array([self._travelled])
-        quantities = np.zeros((n_epochs, len(_QUANTITIES)))
+        quantities = np.zeros((n_epochs, len(self._quantities())))
         before = {name: list(values) for name, values in self.history_.items()}
         first = self.n_iter_
 
@@ -207,27 +206,22 @@ class BaseRBM(CallbackMixin, ScoringRBM):
             self._travelled, self._averaged = float(travelled[0]), int(counters[3])
             self._initialised = True
             self._mean = _flat(weights, visible_bias, hidden_bias) if self.averaging else last
-            for name, values in zip(_QUANTITIES, quantities[: self.n_iter_ - first].T, strict=True):
+            for name, values in zip(self._quantities(), quantities[: self.n_iter_ - first].T, strict=True):
                 self.history_[name] = before[name] + values.tolist()
-            self.h_samples_ = _core.unpack(chains, n_components).astype(dtype, copy=False)
+            self.h_samples_ = self._chain_states(chains, n_components, dtype)
 
         def on_epoch() -> bool:
             catch_up()
-            now = dict(zip(_QUANTITIES, quantities[self.n_iter_ - first - 1].tolist(), strict=True))
+            now = dict(zip(self._quantities(), quantities[self.n_iter_ - first - 1].tolist(), strict=True))
             return loop.epoch_end(now, self._fitted_attributes)
 
         loop: EpochLoop
         with epoch_loop(self, n_epochs, X=X, y=y) as loop:
             try:
-                _core.rbm_train(
-                    data, weights, visible_bias, hidden_bias, *_parts(last, weights.shape),
-                    visible_offset, hidden_offset, *_parts(velocity, weights.shape), chains,
-                    counters, travelled, quantities,
-                    self.method, self.n_gibbs_steps, self.batch_size, float(self.learning_rate),
-                    float(self.annealing or 0), float(self.averaging or 0),
-                    float(self.momentum), float(self.weight_decay),
-                    bool(self.centering), bool(self.shuffle), bool(self.draw_data),
-                    1000.0 if self.check_range else np.inf, self._seed, on_epoch,
+                self._run(
+                    data, (weights, visible_bias, hidden_bias), _parts(last, weights.shape),
+                    (visible_offset, hidden_offset), _parts(velocity, weights.shape), chains,
+                    (counters, travelled, quantities), on_epoch,
                 )  # fmt: skip
             except _core.DivergenceError as error:
                 raise _core.DivergenceError(f"{type(self).__name__}: {error}") from None
@@ -236,14 +230,46 @@ class BaseRBM(CallbackMixin, ScoringRBM):
         self._warn_of_saturation()
         return self
 
+    def _columns(self, n_units: int) -> int:
+        """Columns of X that so many visible units stand for."""
+        return n_units
+
+    def _chains(self, data: Any, chains: np.ndarray) -> np.ndarray:
+        """The persistent chains' hidden states as the core keeps them."""
+        return bit_words(f"{type(self).__name__}: h_samples_", chains)
+
+    def _chain_states(self, chains: np.ndarray, n_components: int, dtype: np.dtype) -> np.ndarray:
+        return _core.unpack(chains, n_components).astype(dtype, copy=False)
+
+    def _run(
+        self, data: Any, model: Any, last: Any, offsets: Any, velocity: Any, chains: Any, progress: Any, on_epoch: Any
+    ) -> None:
+        """One crossing into the core, which changes all these arrays."""
+        arrays = (*model, *last, *offsets, *velocity, chains, *progress)
+        _core.rbm_train(  # type: ignore[call-arg]
+            data, *arrays,
+            self.method, self.n_gibbs_steps, self.batch_size, self._rate(), float(self.annealing or 0),
+            float(self.averaging or 0), float(self.momentum), float(self.weight_decay), bool(self.centering),
+            bool(self.shuffle), bool(self.draw_data), 1000.0 if self.check_range else np.inf, self._seed, on_epoch,
+        )  # fmt: skip
+
+    def _quantities(self) -> tuple[str, ...]:
+        """What `history_` records of every epoch."""
+        return ("pseudo_log_likelihood", "hidden_activity", "weight_rms")
+
+    def _rate(self) -> float:
+        return float(self.learning_rate)
+
     def _warn_of_saturation(self) -> None:
         """Say so where many hidden units are the same for (nearly) all data of the last hundred batches."""
+        if getattr(self, "hidden", "bernoulli") != "bernoulli":
+            return
         off, on = (int((level < _HARDLY).sum()) for level in (self.hidden_offset_, 1 - self.hidden_offset_))
         if 10 * (off + on) > len(self.hidden_offset_):
             warnings.warn(
                 f"{type(self).__name__}: of {len(self.hidden_offset_)} hidden units {off} are always off and {on} "
                 f"always on (mean activity within {_HARDLY} of 0 or 1), they tell nothing about the data; try a "
-                f"smaller learning_rate (now {self.learning_rate:g}), centering=True (now {bool(self.centering)}), "
+                f"smaller learning_rate (now {self._rate():g}), centering=True (now {bool(self.centering)}), "
                 "weight_decay, or fewer n_components",
                 UserWarning,
                 stacklevel=4,
@@ -277,7 +303,8 @@ class BaseRBM(CallbackMixin, ScoringRBM):
 
     def _fitted_attributes(self) -> dict[str, Any]:
         private = (
-            "_velocity", "_last", "_mean", "_steps", "_travelled", "_averaged", "_seed", "_n_draws", "_initialised"
+            "_velocity", "_last", "_mean", "_steps", "_travelled", "_averaged", "_seed", "_n_draws", "_initialised",
+            "_one_hot", "_n_columns", "_mean_words",
         )  # fmt: skip
         return {
             name: value

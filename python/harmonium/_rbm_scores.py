@@ -159,23 +159,29 @@ class ScoringRBM(SamplingRBM):
             With `value`, `std_error`, `lower`, `upper` and `effective_sample_size`.
         """
         who = f"{type(self).__name__}.log_partition"
-        check_choice(who, "method", method, ("auto", "exact", "ais", "reverse_ais", "bracket"))
-        if isinstance(betas, str):
-            check_choice(who, "betas", betas, (_log_partition.PUBLISHED,))
-        check_number(who, "n_runs", n_runs, Integral, low=1)
-        check_number(who, "n_betas", n_betas, Integral, low=2)
+        steps = self._check_partition(who, method, n_runs, n_betas, betas)
         model = self._model()
         if method == "exact" or (method == "auto" and min(model[0].shape) <= _log_partition.MAX_ENUMERATED):
             with progress_bar(who, self.verbose) as progress:
                 return _log_partition.exact(model, progress)
-        steps = _log_partition.temperatures(betas, n_betas)
-        if steps.ndim != 1 or len(steps) < 2 or steps[0] != 0 or steps[-1] != 1 or not (np.diff(steps) >= 0).all():
-            raise ValueError(f"{who}: betas must rise from 0 to 1")
         seed = self._draw_seed(random_state)
         if method != "bracket":
             return self._annealed(method == "reverse_ais", model, steps, n_runs, seed)
         up, down = (self._annealed(downwards, model, steps, n_runs, seed) for downwards in (False, True))
         return _log_partition.bracket(up, down)
+
+    @staticmethod
+    def _check_partition(who: str, method: str, n_runs: int, n_betas: int, betas: Any) -> np.ndarray:
+        """The temperatures."""
+        check_choice(who, "method", method, ("auto", "exact", "ais", "reverse_ais", "bracket"))
+        if isinstance(betas, str):
+            check_choice(who, "betas", betas, (_log_partition.PUBLISHED,))
+        check_number(who, "n_runs", n_runs, Integral, low=1)
+        check_number(who, "n_betas", n_betas, Integral, low=2)
+        steps = _log_partition.temperatures(betas, n_betas)
+        if steps.ndim != 1 or len(steps) < 2 or steps[0] != 0 or steps[-1] != 1 or not (np.diff(steps) >= 0).all():
+            raise ValueError(f"{who}: betas must rise from 0 to 1")
+        return steps
 
     def _annealed(self, downwards: bool, model: Model, betas: np.ndarray, n_runs: int, seed: int) -> LogPartition:
         who = f"{type(self).__name__}.log_partition"

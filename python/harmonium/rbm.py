@@ -5,30 +5,44 @@ from __future__ import annotations
 from typing import Any
 
 from ._rbm_base import BaseRBM
-from ._validation import check_choice
+from ._rbm_units import UnitsRBM
 
 
-class RBM(BaseRBM):
+class RBM(UnitsRBM):
     """Restricted Boltzmann machine, trained by (persistent) contrastive divergence.
 
     p(v, h) = exp(b.v + c.h + v W h) / Z over v in {0,1}^D and h in {0,1}^H (Smolensky 1986). The gradient of
     the log-likelihood is a difference of two means, one over the data and one over the model, whose states come
     from Gibbs sampling. Binary data are packed to bits once, and their products need no multiplications.
+    Other units: an exponential family harmonium (Welling, Rosen-Zvi, Hinton 2005); energies in `energy`.
 
     Parameters
     ----------
     n_components : int, default=256
         Hidden units, H.
-    visible, hidden : {"bernoulli"}, default="bernoulli"
-        Types of the units.
-    method : {"pcd", "cd"}, default="pcd"
+    visible : {"bernoulli", "gaussian", "categorical", "count"} or list of (type, columns), default="bernoulli"
+        Types of the columns of X. gaussian: real numbers, with variance 1 around their mean given h. categorical:
+        integer codes, or one-hot columns with `n_categories` given; a choice of K is K units. count: a bag of words,
+        its size given (replicated softmax, Salakhutdinov and Hinton 2009). A list such as ``[("bernoulli", 10),
+        ("gaussian", 3)]`` gives the types of neighbouring columns (count cannot be mixed).
+    hidden : {"bernoulli", "gaussian", "relu"}, default="bernoulli"
+        Type of the hidden units. relu: p(h | v) is a normal of variance 1 cut off below 0, its mean a smooth rectifier.
+    n_categories : int, array-like of int or None, default=None
+        Of all or each of the categorical columns. None: one more than the largest code in X.
+    learn_variance : bool, default=False
+        Learn the standard deviations of gaussian columns given h, `visible_scale_`. False: 1.
+    method : {"pcd", "cd", "fpcd", "pt", "exact"}, default="pcd"
         pcd: the model's states are persistent chains (Tieleman 2008). cd: they start from the data (Hinton 2002).
+        fpcd: chains that see fast weights added, which make them move on (Tieleman and Hinton 2009). pt: chains at
+        `n_temperatures` that swap states (Desjardins et al. 2010); bernoulli hidden units. exact: no sampling, the
+        model's means by enumeration of a layer of at most 2^14 states.
     n_gibbs_steps : int, default=1
         Gibbs steps for each gradient step: the k of CD-k.
     n_chains : int or None, default=None
         Persistent chains, any number. None: as many as `batch_size`.
-    learning_rate : float, default=0.1
-        Of the gradient per sample: a mean over the batch, whatever its size.
+    learning_rate : float or None, default=None
+        Of the gradient per sample: a mean over the batch, whatever its size; of bags of words divided by their mean
+        size. None: 0.1, and 0.01 where units take real values.
     annealing : float or None, default=1000
         A gradient step's rate is learning_rate / (1 + s / annealing), s the sum of learning_rate over all steps before
         it, in any call: from about s = annealing on, that falls as annealing / steps. Persistent chains at a constant
@@ -39,8 +53,14 @@ class RBM(BaseRBM):
         drive the parameters around the optimum, their mean is much closer to it. Training goes on from the last
         step's, and from the model where it has been assigned. None: the model is the last step's.
     momentum : float in [0, 1), default=0
-    weight_decay : float, default=0
-        Times W, subtracted from its gradient.
+    weight_decay, l1 : float, default=0
+        Times W and its sign, subtracted from its gradient.
+    sparsity_cost, sparsity_target : float, default=0 and 0.1
+        Times (target - mean activity), added to each hidden unit's activity in the gradient (Lee, Ekanadham, Ng 2008).
+    fast_learning_rate : float, default=0.05
+        Of the fast weights of method="fpcd", which decay by a twentieth in each step.
+    n_temperatures : int, default=10
+        Of method="pt": weights and hidden biases times 1 to 0 in equal steps.
     centering : bool, default=True
         Subtract running means from the states in the gradient (Melchior, Fischer, Wiskott 2016): learning then
         does not care whether a unit is mostly on or mostly off.
@@ -52,8 +72,12 @@ class RBM(BaseRBM):
     draw_data : bool, default=False
         Values of X between 0 and 1 are probabilities: draw bits from them, anew in every pass (Salakhutdinov and Murray
         2008), rather than use them as they are. The model is then one of binary data, and as fast.
+    allow_missing : bool, default=False
+        NaN in X are entries that are not known, of bernoulli columns and of categorical columns of codes: they are
+        drawn given the others in every step, which maximises the likelihood of those that are known. They begin anew in
+        every call of `fit` and `partial_fit`.
     check_range : bool, default=True
-        Refuse values outside [0, 1]. False: use them as they are, as scikit-learn does.
+        Refuse values outside [0, 1] in bernoulli columns. False: use them as they are, as scikit-learn does.
     verbose : int, default=0
         1: a progress bar.
     random_state : int, RandomState or None, default=None
@@ -69,11 +93,20 @@ class RBM(BaseRBM):
         Hidden states of the persistent chains; with cd, drawn from the model's side of the pass's last whole batch.
     visible_offset_, hidden_offset_ : arrays of shape (n_features,) and (n_components,)
         Running means of the data and of p(h = 1 | data).
+    visible_scale_ : array of shape (n_units,)
+        Standard deviations; components_ and intercept_visible_ are of columns divided by them. With learn_variance only
+        others than 1.
+    n_categories_ : array of int
+        Of each categorical column.
+    swap_rates_ : array of shape (n_temperatures - 1,)
+        With method="pt", the share of swaps between neighbouring temperatures that the last pass accepted.
     n_iter_ : int
         Whole passes done.
     history_ : dict of lists, one entry a pass
-        pseudo_log_likelihood: nats a row, from at most 128 rows and 64 units, always the same. hidden_activity: mean of
-        p(h = 1 | data). weight_rms: root mean square weight.
+        pseudo_log_likelihood: nats a row, from at most 128 rows and 64 units, always the same; of units and ways of
+        training other than plain Bernoulli (P)CD, reconstruction_error instead: the mean squared error of
+        mean(v | mean(h | v)) a unit, of a bag divided by its size. hidden_activity: mean of p(h = 1 | data).
+        weight_rms: root mean square weight.
     n_features_in_, feature_names_in_
         As in scikit-learn.
 
@@ -82,6 +115,12 @@ class RBM(BaseRBM):
     Smolensky, "Information processing in dynamical systems: foundations of harmony theory", 1986.
     Hinton, "Training products of experts by minimizing contrastive divergence", Neural Computation 14, 2002.
     Tieleman, "Training restricted Boltzmann machines using approximations to the likelihood gradient", ICML 2008.
+    Tieleman, Hinton, "Using fast weights to improve persistent contrastive divergence", ICML 2009.
+    Desjardins, Courville, Bengio, Vincent, Delalleau, "Parallel tempering for training of restricted Boltzmann
+    machines", AISTATS 2010.
+    Welling, Rosen-Zvi, Hinton, "Exponential family harmoniums with an application to information retrieval", NIPS 2005.
+    Salakhutdinov, Hinton, "Replicated softmax: an undirected topic model", NIPS 2009.
+    Lee, Ekanadham, Ng, "Sparse deep belief net model for visual area V2", NIPS 2008.
     Salakhutdinov, Murray, "On the quantitative analysis of deep belief networks", ICML 2008.
     Younes, "On the convergence of Markovian stochastic algorithms with rapidly decreasing ergodicity rates",
     Stochastics 65, 1999.
@@ -105,21 +144,29 @@ class RBM(BaseRBM):
         self,
         n_components: int = 256,
         *,
-        visible: str = "bernoulli",
+        visible: Any = "bernoulli",
         hidden: str = "bernoulli",
+        n_categories: Any = None,
+        learn_variance: bool = False,
         method: str = "pcd",
         n_gibbs_steps: int = 1,
         n_chains: int | None = None,
-        learning_rate: float = 0.1,
+        learning_rate: float | None = None,
         annealing: float | None = 1000,
         averaging: float | None = 3,
         momentum: float = 0.0,
         weight_decay: float = 0.0,
+        l1: float = 0.0,
+        sparsity_cost: float = 0.0,
+        sparsity_target: float = 0.1,
+        fast_learning_rate: float = 0.05,
+        n_temperatures: int = 10,
         centering: bool = True,
         batch_size: int = 100,
         n_iter: int = 20,
         shuffle: bool = True,
         draw_data: bool = False,
+        allow_missing: bool = False,
         check_range: bool = True,
         verbose: int = 0,
         random_state: Any = None,
@@ -127,6 +174,8 @@ class RBM(BaseRBM):
         self.n_components = n_components
         self.visible = visible
         self.hidden = hidden
+        self.n_categories = n_categories
+        self.learn_variance = learn_variance
         self.method = method
         self.n_gibbs_steps = n_gibbs_steps
         self.n_chains = n_chains
@@ -135,19 +184,20 @@ class RBM(BaseRBM):
         self.averaging = averaging
         self.momentum = momentum
         self.weight_decay = weight_decay
+        self.l1 = l1
+        self.sparsity_cost = sparsity_cost
+        self.sparsity_target = sparsity_target
+        self.fast_learning_rate = fast_learning_rate
+        self.n_temperatures = n_temperatures
         self.centering = centering
         self.batch_size = batch_size
         self.n_iter = n_iter
         self.shuffle = shuffle
         self.draw_data = draw_data
+        self.allow_missing = allow_missing
         self.check_range = check_range
         self.verbose = verbose
         self.random_state = random_state
-
-    def _check_parameters(self) -> None:
-        check_choice("RBM", "visible", self.visible, ("bernoulli",))
-        check_choice("RBM", "hidden", self.hidden, ("bernoulli",))
-        super()._check_parameters()
 
 
 class BernoulliRBM(BaseRBM):

@@ -190,6 +190,30 @@ void bind_pack(py::module_& m) {
           py::arg("first_row"));
 }
 
+// As numbers, whatever the form.
+Array<double> dense_states(const PyStates& s) {
+    Array<double> out = new_matrix<double>(s.rows, s.cols);
+    const Matrix<double> to = mutable_matrix(out);
+    if (s.kind == PyStates::packed) {
+        unpack_bits<double>(bits(s.words, s.cols), to);
+        return out;
+    }
+    const auto fill = [&](auto zero) {
+        using T = decltype(zero);
+        const States<T> x = s.view<T>();
+        for (std::int64_t i = 0; i < s.rows; ++i) {
+            std::fill(to.row(i), to.row(i) + s.cols, 0.0);
+            for (std::int64_t j = 0; x.dense && j < s.cols; ++j) to.row(i)[j] = static_cast<double>(x.dense.row(i)[j]);
+            for (std::int64_t k = x.is_sparse() ? x.sparse.indptr[i] : 0; x.is_sparse() && k < x.sparse.indptr[i + 1]; ++k) {
+                to.row(i)[x.sparse.indices[k]] = x.sparse.values ? static_cast<double>(x.sparse.values[k]) : 1.0;
+            }
+        }
+    };
+    if (py::isinstance<Array<float>>(s.values)) fill(0.0f);
+    else fill(0.0);
+    return out;
+}
+
 }  // namespace
 
 void bind_ops(py::module_& m) {
@@ -221,6 +245,7 @@ void bind_ops(py::module_& m) {
         .def("is_dense", [](const PyStates& s) { return s.kind == PyStates::dense || !s.values.is_none(); })
         .def("is_bits", [](const PyStates& s) { return s.kind == PyStates::packed; })
         .def("words", [](const PyStates& s) { return s.words; })
+        .def("dense", &dense_states)
         .def_readonly("rows", &PyStates::rows)
         .def_readonly("cols", &PyStates::cols);
     bind_pack<std::uint8_t>(m);

@@ -101,5 +101,6 @@ struct InterruptibleContext : Context {
 
 void bind_ops(py::module_& m);
 void bind_rbm(py::module_& m);
+void bind_units(py::module_& m);
 
 }  // namespace harmonium_python

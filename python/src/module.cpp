@@ -29,4 +29,5 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
     m.def("set_num_threads", &set_default_threads, py::arg("threads"));
     bind_ops(m);
     bind_rbm(m);
+    bind_units(m);
 }

@@ -26,6 +26,9 @@ struct LayerOutput {
     Matrix<double> other_softplus;
     const T* other_bias = nullptr;
     T other_scale = 0;
+    // panels x n: each panel's sum of activation + dot_bias over the units that are drawn as 1, for tempering.
+    Matrix<double> dot;
+    const T* dot_bias = nullptr;
 };
 
 // A layer given the other: activation = A op(W), then as bernoulli, fused: the activations never leave the cache.

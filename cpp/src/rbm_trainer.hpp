@@ -1,0 +1,121 @@
+// What every training loop of an RBM does alike: the order of the rows, the rate, the mean over steps, the checks.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <vector>
+
+#include "harmonium/error.hpp"
+#include "random_kernels.hpp"
+#include "rbm_working.hpp"
+
+namespace harmonium {
+
+template <class T>
+class TrainerBase {
+protected:
+    TrainerBase(Context& context, std::int64_t rows, const RbmOptions& options, RbmState<T>& state)
+        : context_(context), options_(options), state_(state), work_(state), visible_(work_.visible), hidden_(work_.hidden),
+          rows_(rows), batch_size_(std::min(options.batch_size, rows)),
+          order_(options.shuffle && rows > options.batch_size ? rows : 0) {}
+
+    // Fisher and Yates; the draw of place i is row i of (seed, epoch).
+    void begin_order() {
+        if (order_.empty()) return;
+        std::iota(order_.begin(), order_.end(), std::int64_t(0));
+        const Draw draw(options_.seed, Stream::shuffle, work_.epochs);
+        for (std::int64_t i = rows_ - 1; i > 0; --i) {
+            const double u = uniform<double>(draw, static_cast<std::uint32_t>(i), 0);
+            std::swap(order_[i], order_[static_cast<std::int64_t>(u * static_cast<double>(i + 1))]);
+        }
+    }
+
+    // The draws of Gibbs step k (0: from the data) of the gradient step `ahead` steps from now.
+    Draw draw(Stream stream, std::uint64_t ahead, std::int64_t k) const {
+        const auto per_step = static_cast<std::uint64_t>(options_.n_gibbs_steps) + 1;
+        return {options_.seed, stream, (work_.steps + ahead) * per_step + static_cast<std::uint64_t>(k)};
+    }
+
+    // W uniform with standard deviation 0.01.
+    void draw_weights() {
+        const Draw draw(options_.seed, Stream::weights, 0);
+        const double width = 0.01 * std::sqrt(12.0);
+        context_.parallel_for(work_.weights.count(), [&](std::int64_t p, int) {
+            const Matrix<T> panel = work_.weights.panel(p);
+            for (std::int64_t i = 0; i < visible_; ++i) {
+                double u[64];
+                random_kernels<double>().uniform(draw, static_cast<std::uint32_t>(i), p, u);
+                for (std::int64_t j = 0; j < work_.weights.valid_cols(p); ++j) panel.row(i)[j] = static_cast<T>((u[j] - 0.5) * width);
+            }
+        });
+    }
+
+    double rate() const {
+        if (options_.annealing == 0) return options_.learning_rate;
+        return options_.learning_rate / (1 + work_.travelled / options_.annealing);
+    }
+
+    void end_step() {
+        ++work_.steps;
+        work_.travelled += options_.learning_rate;
+        if (options_.averaging > 0) average();
+    }
+
+    double weight_rms() const {
+        double squares = 0;
+        for (std::int64_t i = 0; i < visible_; ++i) {
+            for (std::int64_t j = 0; j < hidden_; ++j) {
+                const auto w = static_cast<double>(state_.model.weights.row(i)[j]);
+                squares += w * w;
+            }
+        }
+        return std::sqrt(squares / static_cast<double>(visible_ * hidden_));
+    }
+
+    // Throws where the last step's parameters have left every sensible range.
+    void check_size() const {
+        double largest = 0;
+        bool finite = true;
+        const auto look = [&](T value) {
+            finite &= std::isfinite(value);
+            largest = std::max(largest, std::abs(static_cast<double>(value)));
+        };
+        for (std::int64_t p = 0; p < work_.weights.count(); ++p) {
+            const Matrix<T> panel = work_.weights.panel(p);
+            for (std::int64_t i = 0; i < visible_; ++i) {
+                for (std::int64_t j = 0; j < work_.weights.valid_cols(p); ++j) look(panel.row(i)[j]);
+            }
+        }
+        std::for_each(work_.visible_bias, work_.visible_bias + visible_, look);
+        std::for_each(work_.hidden_bias, work_.hidden_bias + hidden_, look);
+        if (!finite || largest > options_.divergence_limit) {
+            throw DivergenceError(message("training diverged in epoch ", work_.epochs, ": ",
+                                          finite ? message("a parameter of size ", largest) : "a parameter is not finite",
+                                          " with learning_rate=", options_.learning_rate, " and momentum=",
+                                          options_.momentum, "; the parameters are those of epoch ", work_.epochs - 1,
+                                          "; use a smaller learning_rate"));
+        }
+    }
+
+    Context& context_;
+    const RbmOptions& options_;
+    RbmState<T>& state_;
+    Working<T> work_;
+    std::int64_t visible_, hidden_, rows_, batch_size_;
+    std::vector<std::int64_t> order_;
+
+private:
+    // With weights t^a their sum up to t grows as t^(a+1): what it had grown to before is the older steps' share. Parameters
+    // move little in one step of many: every step is looked at in the beginning only.
+    void average() {
+        const std::uint64_t before = work_.averaged++;
+        std::uint64_t stride = 1;
+        while (stride < 64 && 32 * stride <= before) stride *= 2;
+        if (work_.averaged % stride != 0) return;
+        const double grown = static_cast<double>(work_.averaged - stride) / static_cast<double>(work_.averaged);
+        work_.average(context_, static_cast<T>(std::pow(grown, options_.averaging + 1)));
+    }
+};
+
+}  // namespace harmonium

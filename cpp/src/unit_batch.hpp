@@ -1,0 +1,241 @@
+// A batch of training data of any type of visible units.
+#pragma once
+
+#include <cmath>
+#include <memory>
+
+#include "blas.hpp"
+#include "unit_states.hpp"
+
+namespace harmonium {
+
+template <class T>
+class UnitBatch {
+public:
+    UnitBatch(const UnitTrainingData<T>& x, const Layer& layer, const T* scale, std::int64_t capacity)
+        : x_(x), layer_(layer), scale_(layer.units(), T(1)) {
+        if (scale) std::copy(scale, scale + scale_.size(), scale_.begin());
+        const std::int64_t n = x.states.rows();
+        if (layer.counts()) {
+            words_.resize(n);
+            std::vector<T> row(layer.units());
+            double total = 0;
+            for (std::int64_t i = 0; i < n; ++i) {
+                words_[i] = count_words(i);
+                total += static_cast<double>(words_[i]);
+            }
+            mean_words_ = std::max(total / static_cast<double>(n), 1.0);
+            exposure_.resize(capacity);
+        }
+        double weights = 0;
+        for (std::int64_t i = 0; x.weight && i < n; ++i) weights += static_cast<double>(x.weight[i]);
+        if (x.weight) mean_weight_ = weights / static_cast<double>(n);
+        if (x.states.is_bits()) bits_.resize(capacity * BitMatrix::words_for(layer.units()));
+        if (x.states.dense) dense_.resize(capacity * layer.units());
+        if (x.observed) {
+            const std::int64_t words = n * BitMatrix::words_for(layer.units());
+            filled_.assign(x.states.bits.data, x.states.bits.data + words);
+        }
+        row_.resize(capacity);
+    }
+
+    // Rows order[first..), or first, first + 1, ... without order.
+    void gather(const std::int64_t* order, std::int64_t first, std::int64_t n) {
+        n_ = n;
+        const std::int64_t units = layer_.units();
+        const States<T>& x = x_.states;
+        for (std::int64_t i = 0; i < n; ++i) {
+            row_[i] = order ? order[first + i] : first + i;
+            if (layer_.counts()) exposure_[i] = words_[row_[i]];
+        }
+        if (x.is_bits()) {
+            const BitMatrix to(bits_.data(), n, units);
+            for (std::int64_t i = 0; i < n; ++i) {
+                const std::uint64_t* from = filled_.empty() ? x.bits.row(row_[i]) : filled_.data() + row_[i] * to.words();
+                std::copy(from, from + to.words(), to.row(i));
+            }
+            states_ = to;
+        } else if (x.is_sparse()) {
+            starts_.assign(1, 0);
+            indices_.clear();
+            values_.clear();
+            for (std::int64_t i = 0; i < n; ++i) {
+                const std::int64_t begin = x.sparse.indptr[row_[i]], end = x.sparse.indptr[row_[i] + 1];
+                indices_.insert(indices_.end(), x.sparse.indices + begin, x.sparse.indices + end);
+                if (x.sparse.values) values_.insert(values_.end(), x.sparse.values + begin, x.sparse.values + end);
+                starts_.push_back(static_cast<std::int64_t>(indices_.size()));
+            }
+            indices_.reserve(1);
+            values_.reserve(1);
+            states_ = SparseRows<T>{starts_.data(), indices_.data(), x.sparse.values ? values_.data() : nullptr, n, units};
+        } else {
+            const Matrix<T> to(dense_.data(), n, units);
+            for (std::int64_t i = 0; i < n; ++i) {
+                for (std::int64_t j = 0; j < units; ++j) to.row(i)[j] = x.dense.row(row_[i])[j] / scale_[j];
+            }
+            states_ = Matrix<const T>(to);
+        }
+    }
+
+    // Missing units: drawn given the others of their rows, n_steps times from where they stood when the rows were last met.
+    template <class DrawOf>
+    void fill_in(Context& context, Conditional<T> up, Conditional<T> down, Panels<T> hidden_mean, std::int64_t n_steps,
+                 const DrawOf& draw) {
+        if (!x_.observed) return;
+        if (!hidden_) {
+            hidden_ = std::make_unique<StateBuffer<T>>(*up.layer, bits_.size());
+            visible_ = std::make_unique<StateBuffer<T>>(layer_, bits_.size());
+        }
+        PanelMemory<T> mean(n_, layer_.units());
+        for (std::int64_t k = 0; k < n_steps; ++k) {
+            up.draw = draw(Stream::missing_hidden, k);
+            up(context, states_, hidden_mean, hidden_.get());
+            down.draw = draw(Stream::missing_visible, k);
+            down(context, hidden_->states(), mean.panels, visible_.get());
+            const BitMatrix now(bits_.data(), n_, layer_.units()), drawn = visible_->bits();
+            for (std::int64_t i = 0; i < n_; ++i) {
+                const std::uint64_t* known = x_.observed.row(row_[i]);
+                std::uint64_t* kept = filled_.data() + row_[i] * now.words();
+                for (std::int64_t w = 0; w < now.words(); ++w) {
+                    kept[w] = now.row(i)[w] = (now.row(i)[w] & known[w]) | (drawn.row(i)[w] & ~known[w]);
+                }
+            }
+        }
+    }
+
+    // out_i += share sum_r weight_r v_ri
+    void add_mean(T share, T* out) const {
+        for (std::int64_t r = 0; r < n_; ++r) {
+            const T times = share * weight(r);
+            if (states_.is_bits()) {
+                for (std::int64_t w = 0; w < states_.bits.words(); ++w) {
+                    for (std::uint64_t word = states_.bits.row(r)[w]; word; word &= word - 1) out[64 * w + __builtin_ctzll(word)] += times;
+                }
+            } else if (states_.is_sparse()) {
+                for (std::int64_t k = starts_[r]; k < starts_[r + 1]; ++k) {
+                    out[indices_[k]] += times * (states_.sparse.values ? values_[k] : T(1));
+                }
+            } else {
+                for (std::int64_t i = 0; i < layer_.units(); ++i) out[i] += times * states_.dense.row(r)[i];
+            }
+        }
+    }
+
+    // The standard deviations of gaussian units in the first batch.
+    void set_scale(const std::int64_t* order, bool learn) {
+        std::fill(scale_.begin(), scale_.end(), T(1));
+        if (!learn) return;
+        const std::int64_t n = static_cast<std::int64_t>(row_.size());
+        gather(order, 0, n);
+        for (const UnitGroup& group : layer_.groups) {
+            for (std::int64_t j = group.first; group.type == UnitType::gaussian && j < group.first + group.count; ++j) {
+                double sum = 0, squares = 0;
+                for (std::int64_t i = 0; i < n; ++i) sum += static_cast<double>(states_.dense.row(i)[j]);
+                for (std::int64_t i = 0; i < n; ++i) {
+                    const double d = static_cast<double>(states_.dense.row(i)[j]) - sum / static_cast<double>(n);
+                    squares += d * d;
+                }
+                if (squares > 0) scale_[j] = static_cast<T>(std::sqrt(squares / static_cast<double>(n)));
+            }
+        }
+    }
+
+    const States<T>& states() const { return states_; }
+    std::int64_t rows() const { return n_; }
+    const T* exposure() const { return layer_.counts() ? exposure_.data() : nullptr; }
+    T words(std::int64_t i) const { return layer_.counts() ? exposure_[i] : T(1); }
+    T weight(std::int64_t i) const { return x_.weight ? x_.weight[row_[i]] : T(1); }
+    double mean_words() const { return mean_words_; }
+    std::vector<T>& scale() { return scale_; }
+    // What a row of weight 1 counts in the means; a batch that weighs more than others moves the model more.
+    T share() const { return static_cast<T>(1 / (static_cast<double>(n_) * mean_weight_ * mean_words_)); }
+    double total_weight() const {
+        double sum = 0;
+        for (std::int64_t i = 0; i < n_; ++i) sum += static_cast<double>(weight(i));
+        return sum;
+    }
+
+private:
+    T count_words(std::int64_t i) const {
+        double sum = 0;
+        const States<T>& x = x_.states;
+        if (x.is_sparse()) {
+            for (std::int64_t k = x.sparse.indptr[i]; k < x.sparse.indptr[i + 1]; ++k) sum += x.sparse.values ? static_cast<double>(x.sparse.values[k]) : 1.0;
+        } else {
+            std::vector<T> row(layer_.units());
+            StateBuffer<T>::read_row(x, i, row.data());
+            for (const T value : row) sum += static_cast<double>(value);
+        }
+        return static_cast<T>(sum);
+    }
+
+    const UnitTrainingData<T>& x_;
+    const Layer& layer_;
+    std::int64_t n_ = 0;
+    double mean_words_ = 1, mean_weight_ = 1;
+    States<T> states_;
+    std::vector<T> scale_, words_, exposure_, dense_, values_;
+    std::vector<std::uint64_t> bits_, filled_;
+    std::vector<std::int64_t> row_, starts_;
+    std::vector<std::int32_t> indices_;
+    std::unique_ptr<StateBuffer<T>> hidden_, visible_;
+};
+
+// out = A^T P, contracting over rows; A: n x D states, P: n x H, out: D x H.
+template <class T>
+void contract(Context& context, const States<T>& a, Panels<T> p, bool accumulate, Panels<T> out) {
+    if (a.is_bits()) {
+        std::vector<std::uint64_t> words(a.cols() * BitMatrix::words_for(a.rows()));
+        const BitMatrix transposed(words.data(), a.cols(), a.rows());
+        transpose_bits(context, a.bits, transposed);
+        binary_gemm<T>(context, States<T>(transposed), p, false, accumulate, out);
+        return;
+    }
+    context.parallel_for(out.count(), [&](std::int64_t k, int) {
+        const Matrix<T> to = out.panel(k), from = p.panel(k);
+        if (a.dense) {
+            blas_gemm(T(1), a.dense, true, Matrix<const T>(from), false, T(accumulate), to);
+            return;
+        }
+        for (std::int64_t i = 0; !accumulate && i < to.rows; ++i) std::fill(to.row(i), to.row(i) + to.cols, T(0));
+        for (std::int64_t r = 0; r < a.rows(); ++r) {
+            const T* h = from.row(r);
+            for (std::int64_t e = a.sparse.indptr[r]; e < a.sparse.indptr[r + 1]; ++e) {
+                const T value = a.sparse.values ? a.sparse.values[e] : T(1);
+                T* row = to.row(a.sparse.indices[e]);
+                for (std::int64_t j = 0; j < to.cols; ++j) row[j] += value * h[j];
+            }
+        }
+    });
+}
+
+// By power iteration from v (any but zero), which is left where it ends.
+template <class T>
+double largest_singular_value(Panels<const T> w, std::vector<double>& v, int most_steps) {
+    std::vector<double> u(w.rows);
+    double norm = 0;
+    for (int step = 0; step < most_steps; ++step) {
+        double length = 0;
+        for (const double x : v) length += x * x;
+        if (length == 0) return 0;
+        for (double& x : v) x /= std::sqrt(length);
+        std::fill(u.begin(), u.end(), 0.0);
+        for (std::int64_t j = 0; j < w.cols; ++j) {
+            const Matrix<const T> panel = w.panel(j / 64);
+            for (std::int64_t i = 0; i < w.rows; ++i) u[i] += static_cast<double>(panel.row(i)[j % 64]) * v[j];
+        }
+        const double before = norm;
+        norm = 0;
+        for (const double x : u) norm += x * x;
+        norm = std::sqrt(norm);
+        if (std::abs(norm - before) < 1e-9 * norm) break;
+        for (std::int64_t j = 0; j < w.cols; ++j) {
+            const Matrix<const T> panel = w.panel(j / 64);
+            v[j] = 0;
+            for (std::int64_t i = 0; i < w.rows; ++i) v[j] += static_cast<double>(panel.row(i)[j % 64]) * u[i];
+        }
+    }
+    return norm;
+}
+
+}  // namespace harmonium

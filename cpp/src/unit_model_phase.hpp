@@ -1,0 +1,201 @@
+// The model's side of the gradient: states by contrastive divergence, persistent or tempered chains, or all states there are.
+#pragma once
+
+#include "tempered_chains.hpp"
+#include "unit_batch.hpp"
+
+namespace harmonium {
+
+template <class T>
+class ModelPhase {
+public:
+    ModelPhase(const UnitRbm<T>& model, const UnitRbmOptions& options, UnitRbmState<T>& state, std::int64_t batch_size)
+        : model_(model), options_(options), state_(state), visible_(state.visible.units()), hidden_(state.hidden.units()),
+          chains_(options.method == Method::cd ? 0 : state.unit_chains.rows / options.n_temperatures) {
+        if (options.exact) {
+            list_states();
+            return;
+        }
+        const std::int64_t rows = options.method == Method::cd ? batch_size : chains_;
+        tempered_ = std::make_unique<TemperedChains<T>>(state.visible, state.hidden, rows, options.n_temperatures);
+        hidden_mean_ = std::make_unique<PanelMemory<T>>(rows, hidden_);
+        if (options.fast_rate > 0) {
+            fast_weights_ = std::make_unique<PanelMemory<T>>(visible_, hidden_);
+            seen_weights_ = std::make_unique<PanelMemory<T>>(visible_, hidden_);
+            fast_visible_.resize(visible_);
+            fast_hidden_.resize(hidden_);
+        }
+        if (options.method == Method::pcd) tempered_->assign(state.unit_chains);
+    }
+
+    // Contrastive divergence starts from hidden states drawn given the data; null: not wanted.
+    StateBuffer<T>* wants_data() { return options_.exact || options_.method == Method::pcd ? nullptr : &tempered_->hidden(0); }
+
+    void begin_epoch() {
+        if (tempered_) tempered_->forget_swaps();
+        if (!fast_weights_) return;
+        std::fill(fast_weights_->memory.begin(), fast_weights_->memory.end(), T(0));
+        std::fill(fast_visible_.begin(), fast_visible_.end(), T(0));
+        std::fill(fast_hidden_.begin(), fast_hidden_.end(), T(0));
+    }
+
+    // Hidden states as if there were no weights.
+    void start_chains(Context& context, const Working<T>& work) {
+        if (options_.exact || chains_ == 0) return;
+        tempered_->start(context, work.hidden_bias, options_.seed);
+    }
+
+    void commit() {
+        if (tempered_) tempered_->read(state_.unit_chains);
+        if (state_.swaps && tempered_) tempered_->read_swaps(state_.swaps);
+    }
+
+    template <class DrawOf>
+    void run(Context& context, const Working<T>& work, const UnitBatch<T>& batch, T share, const DrawOf& draw) {
+        const double mass = static_cast<double>(share) * batch.total_weight();
+        if (options_.exact) {
+            enumerate(context, work, batch, mass);
+            return;
+        }
+        Panels<const T> weights = work.weights;
+        const T *visible_bias = work.visible_bias, *hidden_bias = work.hidden_bias;
+        if (fast_weights_) {
+            const auto& slow = work.memory;  // the weights come first in it
+            for (std::size_t i = 0; i < fast_weights_->memory.size(); ++i) seen_weights_->memory[i] = slow[i] + fast_weights_->memory[i];
+            seen_visible_.assign(fast_visible_.begin(), fast_visible_.end());
+            seen_hidden_.assign(fast_hidden_.begin(), fast_hidden_.end());
+            for (std::int64_t i = 0; i < visible_; ++i) seen_visible_[i] += visible_bias[i];
+            for (std::int64_t j = 0; j < hidden_; ++j) seen_hidden_[j] += hidden_bias[j];
+            weights = seen_weights_->panels;
+            visible_bias = seen_visible_.data();
+            hidden_bias = seen_hidden_.data();
+        }
+        const std::int64_t m = chains_ > 0 ? chains_ : batch.rows();
+        // The sizes of the model's bags are the data's.
+        if (batch.exposure()) {
+            exposure_.resize(m);
+            for (std::int64_t i = 0; i < m; ++i) exposure_[i] = batch.words(i % batch.rows());
+        }
+        const Panels<T> mean(hidden_mean_->memory.data(), m, hidden_);
+        for (std::int64_t k = 1; k <= options_.n_gibbs_steps; ++k) {
+            tempered_->step(context, weights, visible_bias, hidden_bias, batch.exposure() ? exposure_.data() : nullptr,
+                            [&](Stream stream) { return draw(stream, k); }, mean);
+        }
+        rows_ = m;
+        states_ = tempered_->visible(0).states();
+        factor_ = mass / static_cast<double>(m);
+        mean_ = mean;
+    }
+
+    // gradient -= <v h^T>, visible -= <v>, hidden -= <h>, of a bag of words per word of the data.
+    void subtract(Context& context, Panels<T> gradient, std::vector<T>& visible, AlignedVector<T>& hidden) {
+        const auto factor = static_cast<T>(-factor_);
+        for (std::int64_t r = 0; r < rows_; ++r) {
+            const T times = factor * (model_.visible.counts() && !options_.exact ? exposure_[r] : T(1));
+            for (std::int64_t j = 0; j < hidden_; ++j) {
+                hidden[j] += times * mean_.at(r, j);
+                mean_.at(r, j) *= factor;
+            }
+        }
+        if (options_.exact) {
+            for (std::int64_t i = 0; i < visible_; ++i) visible[i] -= exact_visible_[i];
+        } else {
+            std::vector<T> row(visible_);
+            for (std::int64_t r = 0; r < rows_; ++r) {
+                StateBuffer<T>::read_row(states_, r, row.data());
+                for (std::int64_t i = 0; i < visible_; ++i) visible[i] += factor * row[i];
+            }
+        }
+        contract(context, states_, mean_, true, gradient);
+    }
+
+    void move_fast(Panels<T> gradient, const std::vector<T>& visible, const AlignedVector<T>& hidden, double rate) {
+        constexpr double kept = 19.0 / 20;
+        const auto move = [&](T& fast, T slope) { fast = static_cast<T>(kept * static_cast<double>(fast) + rate * static_cast<double>(slope)); };
+        for (std::int64_t p = 0; p < gradient.count(); ++p) {
+            const Matrix<T> g = gradient.panel(p), f = fast_weights_->panels.panel(p);
+            for (std::int64_t i = 0; i < g.rows; ++i) {
+                for (std::int64_t j = 0; j < g.cols; ++j) move(f.row(i)[j], g.row(i)[j]);
+            }
+        }
+        for (std::int64_t i = 0; i < visible_; ++i) move(fast_visible_[i], visible[i]);
+        for (std::int64_t j = 0; j < hidden_; ++j) move(fast_hidden_[j], hidden[j]);
+    }
+
+private:
+    static constexpr std::int64_t most_states = std::int64_t(1) << 14;
+
+    void list_states() {
+        const std::int64_t hidden = count_states(state_.hidden), visible = count_states(state_.visible);
+        by_hidden_ = hidden > 0 && (hidden <= visible || visible == 0);
+        const std::int64_t states = by_hidden_ ? hidden : visible;
+        require(states > 0 && states <= most_states, "RBM: method=\"exact\" enumerates a layer of bernoulli or categorical units, "
+                "the smaller one has ", states == 0 ? "too many or real" : message(states), " states, at most ", most_states, " are possible");
+        const Layer& layer = by_hidden_ ? state_.hidden : state_.visible;
+        all_ = std::make_unique<StateBuffer<T>>(layer, states);
+        enumerate_states(layer, 0, all_->bits());
+        visible_mean_ = std::make_unique<PanelMemory<T>>(states, visible_);
+        hidden_mean_ = std::make_unique<PanelMemory<T>>(states, hidden_);
+        probability_.resize(states);
+        others_.resize(states);
+        rows_ = states;
+        if (by_hidden_) dense_.resize(states * visible_);
+        exact_visible_.resize(visible_);
+        ones_.assign(states, T(1));
+    }
+
+    // Weighs every state by its probability; of bags of words, by the mean of N p_N over the batch's numbers N of words.
+    void enumerate(Context& context, const Working<T>& work, const UnitBatch<T>& batch, double mass) {
+        Conditional<T> other{&(by_hidden_ ? state_.visible : state_.hidden), work.weights, by_hidden_,
+                             by_hidden_ ? work.visible_bias : work.hidden_bias};
+        if (state_.visible.counts()) other.exposure = ones_.data();
+        const Panels<T> mean = by_hidden_ ? visible_mean_->panels : hidden_mean_->panels;
+        other(context, all_->states(), mean, nullptr, others_.data());
+        for (std::int64_t s = 0; s < rows_; ++s) {
+            others_[s] += natural_term(all_->states(), s, by_hidden_ ? work.hidden_bias : work.visible_bias);
+        }
+        probability_.assign(rows_, 0.0);
+        const std::int64_t sizes = state_.visible.counts() ? batch.rows() : 1;
+        for (std::int64_t r = 0; r < sizes; ++r) {
+            const double words = state_.visible.counts() ? static_cast<double>(batch.words(r)) : 1;
+            const double largest = words * *std::max_element(others_.begin(), others_.end());
+            double sum = 0;
+            for (std::int64_t s = 0; s < rows_; ++s) sum += std::exp(words * others_[s] - largest);
+            const double part = state_.visible.counts() ? words * static_cast<double>(batch.weight(r) * batch.share()) : mass;
+            for (std::int64_t s = 0; s < rows_; ++s) probability_[s] += part * std::exp(words * others_[s] - largest) / sum;
+        }
+        factor_ = 1;
+        mean_ = hidden_mean_->panels;
+        std::fill(exact_visible_.begin(), exact_visible_.end(), T(0));
+        for (std::int64_t s = 0; s < rows_; ++s) {
+            for (std::int64_t i = 0; i < visible_; ++i) {
+                const T v = by_hidden_ ? mean.at(s, i) : static_cast<T>(all_->bits().bit(s, i));
+                exact_visible_[i] += static_cast<T>(probability_[s]) * v;
+                if (by_hidden_) dense_[s * visible_ + i] = v;
+            }
+            for (std::int64_t j = 0; j < hidden_; ++j) {
+                T& h = hidden_mean_->panels.at(s, j);
+                h = static_cast<T>(probability_[s]) * (by_hidden_ ? static_cast<T>(all_->bits().bit(s, j)) : h);
+            }
+        }
+        states_ = by_hidden_ ? States<T>(Matrix<const T>(dense_.data(), rows_, visible_)) : all_->states();
+    }
+
+    const UnitRbm<T>& model_;
+    const UnitRbmOptions& options_;
+    UnitRbmState<T>& state_;
+    std::int64_t visible_, hidden_, chains_, rows_ = 0;
+    double factor_ = 0;
+    States<T> states_;
+    Panels<T> mean_;
+    std::unique_ptr<TemperedChains<T>> tempered_;
+    std::unique_ptr<PanelMemory<T>> hidden_mean_, visible_mean_, fast_weights_, seen_weights_;
+    std::vector<T> fast_visible_, fast_hidden_, seen_visible_, seen_hidden_, exposure_;
+    // The exact side.
+    bool by_hidden_ = false;
+    std::unique_ptr<StateBuffer<T>> all_;
+    std::vector<double> probability_, others_;
+    std::vector<T> dense_, exact_visible_, ones_;
+};
+
+}  // namespace harmonium

@@ -1,0 +1,268 @@
+#include <cmath>
+
+#include "harmonium/math.hpp"
+#include "harmonium/normal.hpp"
+#include "unit_states.hpp"
+
+namespace harmonium {
+
+namespace {
+
+// Of one hidden unit: log integral exp(theta h) times its base measure.
+double log_normaliser(UnitType type, double theta) {
+    switch (type) {
+        case UnitType::bernoulli: return softplus(theta);
+        case UnitType::gaussian: return 0.5 * theta * theta + half_log_two_pi;
+        default: return rectified_log_normaliser(theta);
+    }
+}
+
+double log_sum_exp(const std::vector<double>& x) {
+    const double largest = *std::max_element(x.begin(), x.end());
+    double sum = 0;
+    for (const double value : x) sum += std::exp(value - largest);
+    return largest + std::log(sum);
+}
+
+// The log integral over h given v is a sum over hidden units or choices; here for v with single units changed.
+template <class T>
+class Changes {
+public:
+    Changes(const UnitRbm<T>& model, double exposure, const T* activation)
+        : model_(model), theta_(model.hidden.units()), moved_(theta_.size()) {
+        for (std::size_t j = 0; j < theta_.size(); ++j) {
+            theta_[j] = static_cast<double>(activation[j]) + exposure * static_cast<double>(model.hidden_bias[j]);
+        }
+    }
+
+    // log integral over h when unit `off` (< 0: none) loses `less` and unit `on` gains `more`.
+    double operator()(std::int64_t off, double less, std::int64_t on, double more) {
+        moved_ = theta_;
+        add(off, -less);
+        add(on, more);
+        double sum = 0;
+        for (const UnitGroup& group : model_.hidden.groups) {
+            if (group.type == UnitType::categorical) {
+                sum += log_sum_exp({moved_.begin() + group.first, moved_.begin() + group.first + group.count});
+                continue;
+            }
+            for (std::int64_t j = group.first; j < group.first + group.count; ++j) sum += log_normaliser(group.type, moved_[j]);
+        }
+        return sum;
+    }
+
+private:
+    void add(std::int64_t unit, double amount) {
+        if (unit < 0 || amount == 0) return;
+        const T* w = model_.weights.row(unit);
+        for (std::size_t j = 0; j < moved_.size(); ++j) moved_[j] += amount * static_cast<double>(w[j]);
+    }
+
+    const UnitRbm<T>& model_;
+    std::vector<double> theta_, moved_;
+};
+
+template <class T>
+double pseudo(const UnitRbm<T>& model, const T* v, double exposure, const T* activation) {
+    Changes<T> log_integral(model, exposure, activation);
+    const T* b = model.visible_bias;
+    const double here = log_integral(-1, 0, -1, 0);
+    double sum = 0;
+    for (const UnitGroup& group : model.visible.groups) {
+        const std::int64_t end = group.first + group.count;
+        for (std::int64_t i = group.first; i < end; ++i) {
+            const auto value = static_cast<double>(v[i]);
+            if (group.type == UnitType::bernoulli) {
+                const double flip = 1 - 2 * value;
+                sum -= softplus(log_integral(-1, 0, i, flip) - here + flip * static_cast<double>(b[i]));
+            } else if (group.type == UnitType::gaussian) {
+                // Its density given the others, on a grid around the value and the bias, which hold its mass between them.
+                const auto centre = static_cast<double>(b[i]);
+                const double low = std::min(value, centre) - 6, high = std::max(value, centre) + 6;
+                const std::int64_t points = static_cast<std::int64_t>(std::ceil((high - low) * 8)) + 1;
+                const double width = (high - low) / static_cast<double>(points - 1);
+                std::vector<double> terms(points);
+                for (std::int64_t k = 0; k < points; ++k) {
+                    const double x = low + width * static_cast<double>(k);
+                    terms[k] = log_integral(-1, 0, i, x - value) - 0.5 * (x - centre) * (x - centre);
+                }
+                sum += here - 0.5 * (value - centre) * (value - centre) - log_sum_exp(terms) - std::log(width);
+            } else if (value != 0) {  // the choice that is on, or a word of the bag, against all others
+                std::vector<double> terms(group.count);
+                for (std::int64_t k = group.first; k < end; ++k) {
+                    terms[k - group.first] =
+                        (k == i ? here : log_integral(i, 1, k, 1)) + static_cast<double>(b[k]) - static_cast<double>(b[i]);
+                }
+                sum += value * (here - log_sum_exp(terms));
+            }
+        }
+    }
+    return sum;
+}
+
+}  // namespace
+
+template <class T>
+void rbm_free_energy(Context& context, const UnitRbm<T>& model, const UnitData<T>& v, double* out) {
+    constexpr std::int64_t step = 4096;
+    const PanelModel<T> panels(model);
+    const std::int64_t n = v.states.rows(), hidden = model.hidden.units();
+    require(v.states.cols() == model.visible.units(), "RBM: X has ", v.states.cols(), " columns, the model has ", model.visible.units());
+    PanelMemory<T> memory(std::min(step, n), hidden);
+    Conditional<T> up = panels.hidden();
+    const double square = completed_square(model.hidden, model.hidden_bias);
+    for (std::int64_t first = 0; first < n; first += step) {
+        context.poll(static_cast<double>(first) / static_cast<double>(n));
+        const std::int64_t count = std::min(step, n - first);
+        const States<T> part = v.states.rows_from(first, count);
+        if (v.exposure) up.exposure = v.exposure + first;
+        up(context, part, {memory.memory.data(), count, hidden}, nullptr, out + first);
+        for (std::int64_t i = 0; i < count; ++i) {
+            const double times = v.exposure ? static_cast<double>(v.exposure[first + i]) : 1;
+            out[first + i] = times * square - out[first + i] - own_term(model.visible, part, i, model.visible_bias);
+        }
+    }
+}
+
+template <class T>
+void rbm_pseudo_log_likelihood(Context& context, const UnitRbm<T>& model, const UnitData<T>& v, double* out) {
+    constexpr std::int64_t step = 256;
+    const PanelModel<T> panels(model);
+    const std::int64_t n = v.states.rows(), visible = model.visible.units(), hidden = model.hidden.units();
+    require(v.states.cols() == visible, "RBM: X has ", v.states.cols(), " columns, the model has ", visible);
+    PanelMemory<T> memory(std::min(step, n), hidden);
+    context.reserve_scratch(static_cast<std::size_t>(visible + hidden) * sizeof(T));
+    for (std::int64_t first = 0; first < n; first += step) {
+        context.poll(static_cast<double>(first) / static_cast<double>(n));
+        const std::int64_t count = std::min(step, n - first);
+        const States<T> part = v.states.rows_from(first, count);
+        const Panels<T> activation(memory.memory.data(), count, hidden);
+        binary_gemm<T>(context, part, panels.weights.panels, false, false, activation);
+        context.reserve_scratch(static_cast<std::size_t>(visible + hidden) * sizeof(T));
+        context.parallel_for(count, [&](std::int64_t i, int worker) {
+            T* row = context.template scratch<T>(worker);
+            T* a = row + visible;
+            StateBuffer<T>::read_row(part, i, row);
+            for (std::int64_t j = 0; j < hidden; ++j) a[j] = activation.at(i, j);
+            out[first + i] = pseudo(model, row, v.exposure ? static_cast<double>(v.exposure[first + i]) : 1.0, a);
+        });
+    }
+}
+
+std::int64_t count_states(const Layer& layer) {
+    std::int64_t states = 1;
+    for (const UnitGroup& group : layer.groups) {
+        if (group.type != UnitType::bernoulli && group.type != UnitType::categorical) return 0;
+        for (std::int64_t j = 0; j < (group.type == UnitType::bernoulli ? group.count : 1); ++j) {
+            states *= group.type == UnitType::bernoulli ? 2 : group.count;
+            if (states > max_layer_states) return 0;
+        }
+    }
+    return states;
+}
+
+template <class T>
+void rbm_enumerate(Context& context, const UnitRbm<T>& model, bool hidden, std::int64_t first, std::int64_t count,
+                   double* own, double* others) {
+    constexpr std::int64_t step = 1024;
+    const PanelModel<T> panels(model);
+    const Layer& layer = hidden ? model.hidden : model.visible;
+    const Layer& other = hidden ? model.visible : model.hidden;
+    require(first >= 0 && first + count <= count_states(layer), "RBM: states ", first, " to ", first + count, " of ",
+            count_states(layer));
+    const std::int64_t units = layer.units();
+    std::vector<std::uint64_t> words(step * BitMatrix::words_for(units));
+    PanelMemory<T> memory(step, other.units());
+    std::vector<T> ones(step, T(1));
+    Conditional<T> up = hidden ? panels.visible() : panels.hidden();
+    if (model.visible.counts()) up.exposure = ones.data();
+    const double square = completed_square(other, hidden ? model.visible_bias : model.hidden_bias);
+    for (std::int64_t from = first; from < first + count; from += step) {
+        context.poll(static_cast<double>(from - first) / static_cast<double>(count));
+        const std::int64_t n = std::min(step, first + count - from);
+        const BitMatrix bits(words.data(), n, units);
+        enumerate_states(layer, from, bits);
+        const States<T> states{bits};
+        up(context, states, {memory.memory.data(), n, other.units()}, nullptr, others + (from - first));
+        for (std::int64_t i = 0; i < n; ++i) {
+            own[from - first + i] = own_term(layer, states, i, hidden ? model.hidden_bias : model.visible_bias);
+            others[from - first + i] -= square;
+        }
+    }
+}
+
+template <class T>
+void rbm_anneal(Context& context, const UnitRbm<T>& model, const double* base, const double* betas, std::int64_t n_betas,
+                const UnitData<T>& start, std::uint64_t seed, std::int64_t n_runs, double* log_weights) {
+    const std::int64_t visible = model.visible.units(), hidden = model.hidden.units();
+    const bool given = start.states.rows() > 0;
+    require(n_runs >= 1, "log_partition: n_runs=", n_runs, ", at least 1 is needed");
+    require(n_betas >= 2, "log_partition: ", n_betas, " temperatures, at least 2 are needed");
+    for (std::int64_t k = 0; k < n_betas; ++k) {
+        require(betas[k] >= 0 && betas[k] <= 1, "log_partition: beta ", betas[k], " is not in [0, 1]");
+    }
+    require(given || betas[0] == 0, "log_partition: runs from the base model start at beta 0, not ", betas[0]);
+    require(!given || (start.states.rows() == n_runs && start.states.cols() == visible), "log_partition: start is ",
+            start.states.rows(), " x ", start.states.cols(), ", not ", n_runs, " x ", visible);
+    require(start.exposure || !model.visible.counts(), "log_partition: a bag of words needs its number of words");
+    const PanelModel<T> panels(model);
+    StateBuffer<T> v(model.visible, n_runs), h(model.hidden, n_runs);
+    PanelMemory<T> visible_mean(n_runs, visible), hidden_mean(n_runs, hidden), activation(n_runs, hidden);
+    std::vector<T> visible_bias(visible), hidden_bias(hidden), hidden_before(hidden), base_t(base, base + visible);
+    std::vector<double> now(n_runs), before(n_runs);
+    const auto set_biases = [&](double beta, std::vector<T>& c) {
+        for (std::int64_t i = 0; i < visible; ++i) {
+            visible_bias[i] = static_cast<T>((1 - beta) * base[i] + beta * static_cast<double>(model.visible_bias[i]));
+        }
+        for (std::int64_t j = 0; j < hidden; ++j) c[j] = static_cast<T>(beta * static_cast<double>(model.hidden_bias[j]));
+    };
+    if (given) {
+        v.assign(start.states);
+    } else {
+        std::vector<std::uint64_t> none(n_runs * BitMatrix::words_for(hidden));
+        Conditional<T> draw = panels.visible();
+        draw.bias = base_t.data();
+        draw.scale = T(0);
+        draw.exposure = start.exposure;
+        draw.draw = {seed, Stream::start, 0};
+        draw(context, States<T>(ConstBitMatrix(none.data(), n_runs, hidden)), visible_mean.panels, &v);
+    }
+    std::fill(log_weights, log_weights + n_runs, 0.0);
+    for (std::int64_t k = 1; k < n_betas; ++k) {
+        context.poll(static_cast<double>(k) / static_cast<double>(n_betas));
+        set_biases(betas[k - 1], hidden_before);
+        set_biases(betas[k], hidden_bias);
+        // The natural parameters only: squares of gaussian biases are no part of the ratio.
+        for (std::int64_t i = 0; i < n_runs; ++i) {
+            const double difference = betas[k] - betas[k - 1];
+            log_weights[i] += difference * (natural_term<T>(v.states(), i, model.visible_bias) -
+                                            natural_term<T>(v.states(), i, base_t.data()));
+        }
+        binary_gemm<T>(context, v.states(), panels.weights.panels, false, false, activation.panels);
+        hidden_mean.memory = activation.memory;
+        units<T>(context, model.hidden, hidden_before.data(), static_cast<T>(betas[k - 1]), start.exposure, Draw(), 0,
+                 hidden_mean.panels, DrawnStates<T>(), before.data());
+        h.resize(n_runs, nullptr);
+        units<T>(context, model.hidden, hidden_bias.data(), static_cast<T>(betas[k]), start.exposure,
+                 {seed, Stream::hidden, static_cast<std::uint64_t>(k)}, 0, activation.panels, h.target(), now.data());
+        for (std::int64_t i = 0; i < n_runs; ++i) log_weights[i] += now[i] - before[i];
+        Conditional<T> down = panels.visible();
+        down.bias = visible_bias.data();
+        down.scale = static_cast<T>(betas[k]);
+        down.exposure = start.exposure;
+        down.draw = {seed, Stream::visible, static_cast<std::uint64_t>(k)};
+        down(context, h.states(), visible_mean.panels, &v);
+    }
+}
+
+#define HARMONIUM_INSTANTIATE(T)                                                                                        \
+    template void rbm_free_energy(Context&, const UnitRbm<T>&, const UnitData<T>&, double*);                            \
+    template void rbm_pseudo_log_likelihood(Context&, const UnitRbm<T>&, const UnitData<T>&, double*);                  \
+    template void rbm_enumerate(Context&, const UnitRbm<T>&, bool, std::int64_t, std::int64_t, double*, double*);       \
+    template void rbm_anneal(Context&, const UnitRbm<T>&, const double*, const double*, std::int64_t, const UnitData<T>&, \
+                             std::uint64_t, std::int64_t, double*);
+HARMONIUM_INSTANTIATE(float)
+HARMONIUM_INSTANTIATE(double)
+#undef HARMONIUM_INSTANTIATE
+
+}  // namespace harmonium

@@ -1,0 +1,316 @@
+#include <cmath>
+#include <memory>
+
+#include "blas.hpp"
+#include "rbm_step_kernels.hpp"
+#include "rbm_trainer.hpp"
+#include "unit_batch.hpp"
+#include "unit_model_phase.hpp"
+
+namespace harmonium {
+
+namespace {
+
+template <class T>
+class UnitTrainer : private TrainerBase<T> {
+    using Base = TrainerBase<T>;
+    using Base::context_, Base::work_, Base::visible_, Base::hidden_, Base::rows_, Base::batch_size_, Base::order_;
+    using Base::begin_order, Base::draw, Base::draw_weights, Base::rate, Base::end_step, Base::weight_rms, Base::check_size;
+
+public:
+    UnitTrainer(Context& context, const UnitTrainingData<T>& x, const UnitRbmOptions& options, UnitRbmState<T>& state)
+        : Base(context, x.states.rows(), options, state), options_(options), state_(state),
+          model_{state.visible, state.hidden, {}, work_.visible_bias, work_.hidden_bias},
+          batch_(x, state.visible, state.visible_scale, batch_size_), data_(batch_size_, hidden_), gradient_(visible_, hidden_),
+          model_phase_(model_, options, state, batch_size_), data_means_(visible_), differences_(visible_),
+          hidden_data_(hidden_), hidden_difference_(gradient_.panels.count() * 64), g_lambda_(gradient_.panels.count() * visible_),
+          activity_by_unit_(hidden_) {
+        if (!state.initialised) initialise();
+        choose_monitored();
+    }
+
+    RbmEpoch epoch() {
+        begin_order();
+        model_phase_.begin_epoch();
+        std::fill(activity_by_unit_.begin(), activity_by_unit_.end(), 0.0);
+        for (std::int64_t first = 0; first < rows_; first += batch_size_) {
+            context_.poll(static_cast<double>(first) / static_cast<double>(rows_));
+            batch_.gather(order_.empty() ? nullptr : order_.data(), first, std::min(batch_size_, rows_ - first));
+            step();
+        }
+        ++work_.epochs;
+        check_size();
+        work_.commit(state_);
+        model_phase_.commit();
+        if (state_.visible_scale) std::copy(batch_.scale().begin(), batch_.scale().end(), state_.visible_scale);
+        double activity = 0;
+        for (const double unit : activity_by_unit_) activity += unit;
+        return {work_.epochs, -reconstruction_error(), activity / static_cast<double>(rows_ * hidden_), weight_rms()};
+    }
+
+private:
+    Conditional<T> hidden_given_visible() {
+        return {&model_.hidden, work_.weights, false, work_.hidden_bias, T(1), batch_.exposure()};
+    }
+
+    void step() {
+        const std::int64_t n = batch_.rows();
+        const Panels<T> data(data_.memory.data(), n, hidden_);
+        Conditional<T> up = hidden_given_visible();
+        batch_.fill_in(context_, up, {&model_.visible, work_.weights, true, work_.visible_bias}, data,
+                       options_.n_gibbs_steps, [&](Stream stream, std::int64_t k) { return draw(stream, 0, k); });
+        StateBuffer<T>* from_data = model_phase_.wants_data();
+        up.draw = draw(Stream::hidden, 0, 0);
+        up(context_, batch_.states(), data, from_data);
+        const T share = batch_.share();  // of one row of weight 1 in the gradient
+        means(data, share);
+        if (options_.learn_variance) move_scale(data, share);
+
+        model_phase_.run(context_, work_, batch_, share, [&](Stream stream, std::int64_t k) { return draw(stream, 0, k); });
+        sparsify(data);
+        weigh(data, share);
+
+        contract(context_, batch_.states(), data, false, gradient_.panels);
+        model_phase_.subtract(context_, gradient_.panels, differences_, hidden_difference_);
+        if (options_.fast_rate > 0) model_phase_.move_fast(gradient_.panels, differences_, hidden_difference_, options_.fast_rate);
+        const auto rate_of_offsets = static_cast<T>(options_.offset_rate);
+        for (std::int64_t i = 0; i < visible_; ++i) work_.visible_offset[i] += rate_of_offsets * (data_means_[i] - work_.visible_offset[i]);
+        for (std::int64_t j = 0; j < hidden_; ++j) work_.hidden_offset[j] += rate_of_offsets * (hidden_data_[j] - work_.hidden_offset[j]);
+        update();
+        if (unbounded()) keep_proper();
+        end_step();
+    }
+
+    // The data's side: means of v, of h (both per word of a bag), and of what the hidden biases stand beside.
+    void means(Panels<T> data, T share) {
+        std::fill(data_means_.begin(), data_means_.end(), T(0));
+        batch_.add_mean(share, data_means_.data());
+        std::copy(data_means_.begin(), data_means_.end(), differences_.begin());
+        std::fill(hidden_data_.begin(), hidden_data_.end(), T(0));
+        std::fill(hidden_difference_.begin(), hidden_difference_.end(), T(0));
+        for (std::int64_t i = 0; i < data.rows; ++i) {
+            const T times = share * batch_.weight(i) * batch_.words(i);
+            for (std::int64_t j = 0; j < hidden_; ++j) {
+                const T h = data.at(i, j);
+                hidden_data_[j] += times * h;
+                hidden_difference_[j] += times * h;
+                activity_by_unit_[j] += static_cast<double>(h);
+            }
+        }
+    }
+
+    // The gradient sees activities moved towards the target, as the derivative of their cross-entropy does.
+    void sparsify(Panels<T> data) {
+        if (options_.sparsity_cost == 0) return;
+        for (std::int64_t j = 0; j < hidden_; ++j) {
+            const T move = static_cast<T>(options_.sparsity_cost) * (static_cast<T>(options_.sparsity_target) - hidden_data_[j]);
+            for (std::int64_t i = 0; i < data.rows; ++i) data.at(i, j) += move;
+            hidden_difference_[j] += move;
+        }
+    }
+
+    void weigh(Panels<T> data, T share) {
+        context_.parallel_for(data.count(), [&](std::int64_t p, int) {
+            const Matrix<T> panel = data.panel(p);
+            for (std::int64_t i = 0; i < panel.rows; ++i) {
+                const T times = share * batch_.weight(i);
+                for (std::int64_t j = 0; j < panel.cols; ++j) panel.row(i)[j] *= times;
+            }
+        });
+    }
+
+    // d log p / d log sigma_i = <v_i^2 - v_i (b_i + W h)_i> - 1 for data divided by sigma, W and b being of such data.
+    void move_scale(Panels<T> data, T share) {
+        PanelMemory<T> mean(data.rows, visible_);
+        std::vector<T> rows(data.rows * hidden_);
+        const Matrix<T> h(rows.data(), data.rows, hidden_);
+        from_panels<T>(Panels<const T>(data), h);
+        Conditional<T> down{&model_.visible, work_.weights, true, work_.visible_bias};
+        down(context_, States<T>(h), mean.panels, nullptr);
+        const Matrix<const T> v = batch_.states().dense;
+        for (const UnitGroup& group : model_.visible.groups) {
+            for (std::int64_t i = group.first; group.type == UnitType::gaussian && i < group.first + group.count; ++i) {
+                double slope = -1;
+                for (std::int64_t r = 0; r < data.rows; ++r) {
+                    slope += static_cast<double>(share * batch_.weight(r) * v.row(r)[i] * (v.row(r)[i] - mean.panels.at(r, i)));
+                }
+                batch_.scale()[i] *= static_cast<T>(std::exp(std::clamp(rate() * slope, -0.1, 0.1)));
+            }
+        }
+    }
+
+    void update() {
+        std::fill(g_lambda_.begin(), g_lambda_.end(), 0.0);
+        const auto speed = static_cast<T>(rate()), momentum = static_cast<T>(options_.momentum);
+        context_.parallel_for(gradient_.panels.count(), [&](std::int64_t p, int) {
+            alignas(64) T lambda[64] = {}, mu_g[64] = {};
+            const std::int64_t valid = work_.weights.valid_cols(p);
+            std::copy(work_.hidden_offset + 64 * p, work_.hidden_offset + 64 * p + valid, lambda);
+            UpdateBlock<T> b;
+            b.gradient = gradient_.panels.panel(p);
+            b.weights = work_.weights.panel(p);
+            if (momentum != T(0)) b.velocity = work_.weight_velocity.panel(p);
+            b.learning_rate = speed;
+            b.momentum = momentum;
+            b.weight_decay = static_cast<T>(options_.weight_decay);
+            b.l1 = static_cast<T>(options_.l1);
+            b.centred = options_.centering;
+            b.visible_difference = differences_.data();
+            b.visible_offset = work_.visible_offset;
+            b.hidden_difference = hidden_difference_.data() + 64 * p;
+            b.hidden_offset = lambda;
+            b.g_lambda = g_lambda_.data() + p * visible_;
+            b.mu_g = mu_g;
+            rbm_step_kernels<T>().update(b);
+            for (std::int64_t j = 0; j < valid; ++j) {
+                T move = hidden_difference_[64 * p + j] - mu_g[j];
+                if (momentum != T(0)) move = work_.hidden_velocity[64 * p + j] = momentum * work_.hidden_velocity[64 * p + j] + move;
+                work_.hidden_bias[64 * p + j] += speed * move;
+            }
+        });
+        for (std::int64_t i = 0; i < visible_; ++i) {
+            double correction = 0;
+            for (std::int64_t p = 0; p < gradient_.panels.count(); ++p) correction += g_lambda_[p * visible_ + i];
+            T move = differences_[i] - static_cast<T>(correction);
+            if (momentum != T(0)) move = work_.visible_velocity[i] = momentum * work_.visible_velocity[i] + move;
+            work_.visible_bias[i] += speed * move;
+        }
+    }
+
+    // From the first batch, as the other loop's; the caller's state takes the initial values at once.
+    void initialise() {
+        begin_order();
+        batch_.set_scale(order_.empty() ? nullptr : order_.data(), options_.learn_variance);
+        batch_.gather(order_.empty() ? nullptr : order_.data(), 0, batch_size_);
+        draw_weights();
+        std::fill(data_means_.begin(), data_means_.end(), T(0));
+        batch_.add_mean(static_cast<T>(1 / (batch_.total_weight() * batch_.mean_words())), data_means_.data());
+        const double total = batch_.mean_words() * batch_.total_weight();
+        for (const UnitGroup& group : state_.visible.groups) {
+            for (std::int64_t i = group.first; i < group.first + group.count; ++i) {
+                const auto mean = static_cast<double>(data_means_[i]);
+                double bias = mean;
+                if (group.type == UnitType::bernoulli) {
+                    const double on = (std::clamp(mean, 0.0, 1.0) * total + 0.5) / (total + 1);
+                    bias = log(on) - log(1 - on);
+                } else if (group.type != UnitType::gaussian) {
+                    bias = log((mean * total + 0.5) / (total + 0.5 * static_cast<double>(group.count)));
+                }
+                work_.visible_bias[i] = static_cast<T>(bias);
+                work_.visible_offset[i] = data_means_[i];
+            }
+        }
+        std::fill(work_.hidden_bias, work_.hidden_bias + hidden_, T(0));
+        for (const UnitGroup& group : state_.hidden.groups) {
+            const double mean = group.type == UnitType::bernoulli ? 0.5 : group.type == UnitType::relu ? 0.7978845608028654 : 0.0;
+            std::fill(work_.hidden_offset + group.first, work_.hidden_offset + group.first + group.count, static_cast<T>(mean));
+        }
+        model_phase_.start_chains(context_, work_);
+        work_.averaged = 0;
+        work_.average(context_, T(0));
+        work_.commit(state_);
+        model_phase_.commit();
+        if (state_.visible_scale) std::copy(batch_.scale().begin(), batch_.scale().end(), state_.visible_scale);
+        state_.initialised = true;
+    }
+
+    // Units that are unbounded on both sides need a joint density that falls off in every direction, |W| < 1 (for gaussian
+    // units its precision is [[1, -W], [-W^T, 1]]): steps that leave the ball are projected back.
+    bool unbounded() const {
+        bool visible = false;
+        for (const UnitGroup& group : state_.visible.groups) visible |= group.type == UnitType::gaussian;
+        return visible && !state_.hidden.only(UnitType::bernoulli);
+    }
+
+    void keep_proper() {
+        constexpr double largest = 0.98;
+        if (singular_.empty()) singular_.assign(hidden_, 1.0);
+        const double norm = largest_singular_value<T>(work_.weights, singular_, 4);
+        if (norm <= largest) return;
+        const auto factor = static_cast<T>(largest / norm);
+        for (std::int64_t p = 0; p < work_.weights.count(); ++p) {
+            const Matrix<T> panel = work_.weights.panel(p);
+            for (std::int64_t i = 0; i < panel.rows; ++i) {
+                for (std::int64_t j = 0; j < panel.cols; ++j) panel.row(i)[j] *= factor;
+            }
+        }
+    }
+
+    void choose_monitored() {
+        const std::int64_t count = std::min<std::int64_t>(rows_, std::min<std::int64_t>(128, batch_size_));
+        monitored_.resize(count);
+        for (std::int64_t i = 0; i < count; ++i) monitored_[i] = i * rows_ / count;
+    }
+
+    double reconstruction_error() {
+        const auto n = static_cast<std::int64_t>(monitored_.size());
+        batch_.gather(monitored_.data(), 0, n);
+        const Panels<T> h(data_.memory.data(), n, hidden_);
+        hidden_given_visible()(context_, batch_.states(), h, nullptr);
+        std::vector<T> rows(n * hidden_);
+        from_panels<T>(Panels<const T>(h), Matrix<T>(rows.data(), n, hidden_));
+        PanelMemory<T> mean(n, visible_);
+        Conditional<T> down{&model_.visible, work_.weights, true, work_.visible_bias, T(1), batch_.exposure()};
+        down(context_, States<T>(Matrix<const T>(rows.data(), n, hidden_)), mean.panels, nullptr);
+        std::vector<T> v(visible_);
+        double error = 0;
+        for (std::int64_t r = 0; r < n; ++r) {
+            StateBuffer<T>::read_row(batch_.states(), r, v.data());
+            const double words = std::max(1.0, static_cast<double>(batch_.words(r)));
+            for (std::int64_t i = 0; i < visible_; ++i) {
+                const double d = static_cast<double>(v[i] - mean.panels.at(r, i)) / words;
+                error += d * d;
+            }
+        }
+        return error / static_cast<double>(n * visible_);
+    }
+
+    const UnitRbmOptions& options_;
+    UnitRbmState<T>& state_;
+    UnitRbm<T> model_;
+    UnitBatch<T> batch_;
+    PanelMemory<T> data_, gradient_;
+    ModelPhase<T> model_phase_;
+    std::vector<T> data_means_, differences_, hidden_data_;
+    AlignedVector<T> hidden_difference_;
+    std::vector<double> g_lambda_, activity_by_unit_, singular_;
+    std::vector<std::int64_t> monitored_;
+};
+
+template <class T>
+void check(const UnitTrainingData<T>& x, const UnitRbmOptions& o, const UnitRbmState<T>& s) {
+    check_layer(s.visible, "visible");
+    check_layer(s.hidden, "hidden");
+    require(s.visible.units() == s.model.visible() && s.hidden.units() == s.model.hidden(), "RBM: layers of ", s.visible.units(),
+            " and ", s.hidden.units(), " units, weights ", s.model.visible(), " x ", s.model.hidden());
+    require(x.states.cols() == s.model.visible(), "RBM: X has ", x.states.cols(), " columns, the model has ", s.model.visible());
+    require(x.states.rows() > 0, "RBM: X has 0 rows");
+    require(!s.visible.counts() || (s.hidden.only(UnitType::bernoulli) && o.n_temperatures == 1 && !x.observed),
+            "RBM: a bag of words takes bernoulli hidden units, one temperature and no missing entries");
+    require(!x.observed || (s.visible.binary() && x.states.is_bits() && x.observed.rows == x.states.rows()),
+            "RBM: entries can be missing where all visible units are bernoulli or categorical");
+    require(o.n_temperatures >= 1 && (o.n_temperatures == 1 || s.hidden.only(UnitType::bernoulli)),
+            "RBM: ", o.n_temperatures, " temperatures; parallel tempering takes bernoulli hidden units");
+    require(o.exact || o.method == Method::cd || s.unit_chains.rows >= o.n_temperatures, "RBM: ", s.unit_chains.rows, " chains");
+    require(s.unit_chains.cols == s.model.hidden(), "RBM: chains of ", s.unit_chains.cols, " units, the model has ", s.model.hidden());
+    require(!o.learn_variance || s.visible_scale, "RBM: learn_variance needs memory for the standard deviations");
+    require(o.momentum == 0 || s.weight_velocity, "RBM: momentum=", o.momentum, " needs memory for the velocity");
+}
+
+}  // namespace
+
+template <class T>
+void rbm_train(Context& context, const UnitTrainingData<T>& x, const UnitRbmOptions& options, std::int64_t n_epochs,
+               UnitRbmState<T>& state, const std::function<bool(const RbmEpoch&)>& on_epoch) {
+    check(x, options, state);
+    UnitTrainer<T> trainer(context, x, options, state);
+    for (std::int64_t i = 0; i < n_epochs; ++i) {
+        if (on_epoch(trainer.epoch())) return;
+    }
+}
+template void rbm_train(Context&, const UnitTrainingData<float>&, const UnitRbmOptions&, std::int64_t, UnitRbmState<float>&,
+                        const std::function<bool(const RbmEpoch&)>&);
+template void rbm_train(Context&, const UnitTrainingData<double>&, const UnitRbmOptions&, std::int64_t, UnitRbmState<double>&,
+                        const std::function<bool(const RbmEpoch&)>&);
+
+}  // namespace harmonium
