@@ -5,8 +5,9 @@
 
 namespace harmonium {
 
-// W and c are multiplied by beta_t = 1 - t / (n_temperatures - 1); at the last, 0, visible units are independent.
-// What is multiplied, L(v, h) = c.h + v^T W h, decides on swaps: accepted with probability exp((b_t - b_s)(L_s - L_t)).
+// At beta_t = 1 - t / (n_temperatures - 1) weights are beta_t W, biases beta_t c and base + beta_t (b - base): at the last
+// temperature visible units are independent, with the data's means if base is theirs. What beta_t multiplies,
+// L(v, h) = (b - base).v + c.h + v^T W h, decides on swaps: accepted with probability exp((b_t - b_s)(L_s - L_t)).
 template <class T>
 class TemperedChains {
 public:
@@ -52,12 +53,16 @@ public:
     // v given h and h given v at every temperature, then swaps of the hidden states, from which the next step goes on.
     // mean: receives p(h | v) of the coldest chains; visible(0) their v.
     template <class DrawOf>
-    void step(Context& context, Panels<const T> weights, const T* visible_bias, const T* hidden_bias, const T* exposure,
-              const DrawOf& draw, Panels<T> mean) {
+    void step(Context& context, Panels<const T> weights, const T* visible_bias, const T* base, const T* hidden_bias,
+              const T* exposure, const DrawOf& draw, Panels<T> mean) {
         const std::int64_t m = mean.rows;
         for (std::int64_t t = 0; t < temperatures_; ++t) {
             const T beta = temperatures_ == 1 ? T(1) : static_cast<T>(1 - static_cast<double>(t) / static_cast<double>(temperatures_ - 1));
-            Conditional<T> down{&visible_layer_, weights, true, visible_bias, beta, exposure};
+            tempered_.assign(visible_bias, visible_bias + visible_layer_.units());
+            for (std::size_t i = 0; temperatures_ > 1 && i < tempered_.size(); ++i) {
+                tempered_[i] = base[i] + beta * (visible_bias[i] - base[i]);
+            }
+            Conditional<T> down{&visible_layer_, weights, true, tempered_.data(), beta, exposure};
             down.draw = draw(Stream::visible);
             down.first_row = static_cast<std::uint32_t>(t * chains_);
             down(context, hidden_[t].states(), {visible_mean_.memory.data(), m, visible_layer_.units()}, &visible_[t]);
@@ -79,7 +84,7 @@ public:
             out.dot_bias = hidden_bias;
             bernoulli_layer<T>(context, visible_[t].states(), weights, false, scaled_.data(), beta, out);
             for (std::int64_t i = 0; i < m; ++i) {
-                likes_[t][i] = 0;
+                likes_[t][i] = natural_term(visible_[t].states(), i, visible_bias) - natural_term(visible_[t].states(), i, base);
                 for (std::int64_t p = 0; p < out.dot.rows; ++p) likes_[t][i] += out.dot.row(p)[i];
             }
         }
@@ -118,7 +123,7 @@ private:
     PanelMemory<T> visible_mean_, hidden_mean_;
     std::vector<std::vector<double>> likes_;
     std::vector<double> accepted_, proposed_, dots_;
-    std::vector<T> scaled_;
+    std::vector<T> scaled_, tempered_;
 };
 
 }  // namespace harmonium

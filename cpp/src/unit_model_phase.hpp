@@ -76,9 +76,13 @@ public:
             exposure_.resize(m);
             for (std::int64_t i = 0; i < m; ++i) exposure_[i] = batch.words(i % batch.rows());
         }
+        if (options_.n_temperatures > 1) {
+            base_.resize(visible_);
+            base_biases(state_.visible, work.visible_offset, base_.data());
+        }
         const Panels<T> mean(hidden_mean_->memory.data(), m, hidden_);
         for (std::int64_t k = 1; k <= options_.n_gibbs_steps; ++k) {
-            tempered_->step(context, weights, visible_bias, hidden_bias, batch.exposure() ? exposure_.data() : nullptr,
+            tempered_->step(context, weights, visible_bias, base_.data(), hidden_bias, batch.exposure() ? exposure_.data() : nullptr,
                             [&](Stream stream) { return draw(stream, k); }, mean);
         }
         rows_ = m;
@@ -190,7 +194,7 @@ private:
     Panels<T> mean_;
     std::unique_ptr<TemperedChains<T>> tempered_;
     std::unique_ptr<PanelMemory<T>> hidden_mean_, visible_mean_, fast_weights_, seen_weights_;
-    std::vector<T> fast_visible_, fast_hidden_, seen_visible_, seen_hidden_, exposure_;
+    std::vector<T> fast_visible_, fast_hidden_, seen_visible_, seen_hidden_, exposure_, base_;
     // The exact side.
     bool by_hidden_ = false;
     std::unique_ptr<StateBuffer<T>> all_;

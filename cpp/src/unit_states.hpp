@@ -8,6 +8,7 @@
 #include "harmonium/bernoulli.hpp"
 #include "harmonium/binary_gemm.hpp"
 #include "harmonium/error.hpp"
+#include "harmonium/math.hpp"
 #include "harmonium/pack.hpp"
 #include "harmonium/unit_rbm.hpp"
 
@@ -173,6 +174,25 @@ inline void enumerate_states(const Layer& layer, std::int64_t first, BitMatrix b
             for (std::int64_t j = group.first; j < group.first + group.count; ++j, rest /= 2) {
                 if (rest % 2) set(j);
             }
+        }
+    }
+}
+
+// Biases at which independent units have these means.
+template <class T>
+void base_biases(const Layer& layer, const T* means, T* out) {
+    for (const UnitGroup& group : layer.groups) {
+        double total = 0;
+        for (std::int64_t i = group.first; i < group.first + group.count; ++i) total += static_cast<double>(means[i]);
+        for (std::int64_t i = group.first; i < group.first + group.count; ++i) {
+            auto mean = static_cast<double>(means[i]);
+            if (group.type == UnitType::bernoulli) {
+                mean = std::clamp(mean, 0.005, 0.995);
+                mean = log(mean) - log(1 - mean);
+            } else if (group.type != UnitType::gaussian) {
+                mean = log(std::max(mean, 0.1 * total / static_cast<double>(group.count)));
+            }
+            out[i] = static_cast<T>(mean);
         }
     }
 }

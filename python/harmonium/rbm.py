@@ -60,7 +60,7 @@ class RBM(UnitsRBM):
     fast_learning_rate : float, default=0.05
         Of the fast weights of method="fpcd", which decay by a twentieth in each step.
     n_temperatures : int, default=10
-        Of method="pt": weights and hidden biases times 1 to 0 in equal steps.
+        Of method="pt": from the model to independent units with the data's means, in equal steps.
     centering : bool, default=True
         Subtract running means from the states in the gradient (Melchior, Fischer, Wiskott 2016): learning then
         does not care whether a unit is mostly on or mostly off.

@@ -42,7 +42,7 @@ template <class T>
 void rbm_free_energy(Context& context, const UnitRbm<T>& model, const UnitData<T>& v, double* out);
 
 // sum over units, choices or words of log p(this one | all others), exact (Besag 1975); of gaussian units by the trapezoidal
-// rule on 12 standard deviations. out: n values.
+// rule. out: n values.
 template <class T>
 void rbm_pseudo_log_likelihood(Context& context, const UnitRbm<T>& model, const UnitData<T>& v, double* out);
 
@@ -71,8 +71,9 @@ struct UnitRbmOptions : RbmOptions {
     double sparsity_target = 0;       // (Lee, Ekanadham, Ng 2008, by the cross-entropy of Hinton 2010, sec. 11)
     double fast_rate = 0;             // of fast weights, which the chains see added to W and which decay by 19/20 a step
                                       // (Tieleman and Hinton 2009); 0: none
-    std::int64_t n_temperatures = 1;  // of parallel tempering (Desjardins et al. 2010): W and c times 1, ..., 0 in equal
-                                      // steps, neighbours swapped after every Gibbs step; hidden units bernoulli
+    std::int64_t n_temperatures = 1;  // of parallel tempering (Desjardins et al. 2010) from the model, in equal steps, to
+                                      // independent units with the data's means; neighbours are swapped after every Gibbs
+                                      // step; hidden units bernoulli
     bool learn_variance = false;      // of gaussian visible units
 };
 
