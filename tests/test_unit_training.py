@@ -11,7 +11,7 @@ from sklearn.base import clone
 
 import tolerance
 from harmonium import RBM, load, save
-from unit_machines import KINDS, Truth, columns, machine
+from unit_machines import KINDS, WORDS, Kind, Truth, columns, machine
 
 LEARNED = ["components_", "intercept_visible_", "intercept_hidden_", "h_samples_", "visible_scale_"]
 TRAINED = [*KINDS]
@@ -57,7 +57,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*(standardise X|hidden units).*
 @pytest.mark.parametrize("method", ["pcd", "cd"])
 @pytest.mark.parametrize("centering", [True, False])
 def test_both_loops_train_bernoulli_machines_alike(method, centering):
-    """Weights of 1 send the data through the loop for all types: the same draws, the same gradients but for rounding."""
+    """Weights of 1 send the data through the loop for all types: the same draws, gradients alike but for rounding."""
     X = np.random.default_rng(0).random((230, 70)) < np.linspace(0.1, 0.9, 70)
     settings = {"n_iter": 2, "batch_size": 50, "momentum": 0.5, "weight_decay": 1e-3, "random_state": 1}
     plain, units = (RBM(9, method=method, centering=centering, **settings) for _ in range(2))
@@ -139,8 +139,29 @@ def test_tempered_chains_cross_between_modes_that_gibbs_sampling_does_not_leave(
     assert share["pcd"] < 0.05 and abs(share["pt"] - 0.5) < 0.15, share
 
 
+@pytest.mark.parametrize("sampler", ["pt", "annealed"])
+@pytest.mark.parametrize("kind", [None, *(kind for kind in KINDS if kind.hidden == "bernoulli")], ids=str)
+def test_samplers_that_start_anew_draw_from_the_model(kind, sampler):
+    if kind is None:
+        kind = Kind("bernoulli", "bernoulli", (("bernoulli", 5),))
+    rbm, n = machine(kind, seed=6), 20_000
+    words = {"n_words": WORDS} if kind.visible == "count" else {}
+    if words and sampler == "pt":
+        with pytest.raises(ValueError, match="no bags of words"):
+            rbm.sample(2, sampler="pt", **words)
+        return
+    truth = Truth(rbm, kind)
+    drawn = rbm.sample(n, sampler=sampler, n_steps=60, random_state=0, **words)
+    table = columns(truth.v, kind)
+    mean = truth.p_v @ table
+    deviation = np.sqrt(truth.p_v @ table**2 - mean**2)
+    tolerance.statistical((drawn.mean(axis=0) - mean) / (deviation / np.sqrt(n)))
+    if sampler == "pt":
+        assert rbm.swap_rates_.shape == (9,) and (rbm.swap_rates_ > 0.5).all()
+
+
 def test_missing_entries_are_marginalised():
-    """Half of the entries removed: closer to the fit of all of them than a fit of columns filled with their own draws."""
+    """Half of the entries removed: closer to the fit of all than one of columns filled with their own draws."""
     rng = np.random.default_rng(1)
     z = rng.integers(0, 2, (3000, 1))
     X = (rng.random((3000, 10)) < np.where(z, 0.9, 0.1)).astype(float)

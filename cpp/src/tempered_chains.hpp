@@ -1,6 +1,9 @@
 // Chains at several temperatures whose states change places (Geyer 1991; Desjardins et al. 2010 for RBMs).
 #pragma once
 
+#include <cmath>
+
+#include "harmonium/math.hpp"
 #include "unit_states.hpp"
 
 namespace harmonium {
@@ -109,7 +112,7 @@ private:
         const double gap = 1 / static_cast<double>(temperatures_ - 1);
         const double u = uniform<double>(draw, static_cast<std::uint32_t>(i), static_cast<std::uint64_t>(t));
         ++proposed_[t];
-        if (u >= std::exp(std::min(0.0, gap * (likes_[t + 1][i] - likes_[t][i])))) return;
+        if (u >= exp(std::min(0.0, gap * (likes_[t + 1][i] - likes_[t][i])))) return;
         ++accepted_[t];
         std::swap(likes_[t][i], likes_[t + 1][i]);
         const BitMatrix cold = hidden_[t].bits(), hot = hidden_[t + 1].bits();

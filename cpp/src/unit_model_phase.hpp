@@ -164,9 +164,9 @@ private:
             const double words = state_.visible.counts() ? static_cast<double>(batch.words(r)) : 1;
             const double largest = words * *std::max_element(others_.begin(), others_.end());
             double sum = 0;
-            for (std::int64_t s = 0; s < rows_; ++s) sum += std::exp(words * others_[s] - largest);
+            for (std::int64_t s = 0; s < rows_; ++s) sum += exp(words * others_[s] - largest);
             const double part = state_.visible.counts() ? words * static_cast<double>(batch.weight(r) * batch.share()) : mass;
-            for (std::int64_t s = 0; s < rows_; ++s) probability_[s] += part * std::exp(words * others_[s] - largest) / sum;
+            for (std::int64_t s = 0; s < rows_; ++s) probability_[s] += part * exp(words * others_[s] - largest) / sum;
         }
         factor_ = 1;
         mean_ = hidden_mean_->panels;

@@ -20,8 +20,8 @@ double log_normaliser(UnitType type, double theta) {
 double log_sum_exp(const std::vector<double>& x) {
     const double largest = *std::max_element(x.begin(), x.end());
     double sum = 0;
-    for (const double value : x) sum += std::exp(value - largest);
-    return largest + std::log(sum);
+    for (const double value : x) sum += exp(value - largest);
+    return largest + log(sum);
 }
 
 // The log integral over h given v is a sum over hidden units or choices; here for v with single units changed.
@@ -101,7 +101,7 @@ double pseudo(const UnitRbm<T>& model, const T* v, double exposure, const T* act
                     const double x = low + width * static_cast<double>(k);
                     terms[k] = log_integral(-1, 0, i, x - value) - 0.5 * (x - centre) * (x - centre);
                 }
-                sum += here - 0.5 * (value - centre) * (value - centre) - log_sum_exp(terms) - std::log(width);
+                sum += here - 0.5 * (value - centre) * (value - centre) - log_sum_exp(terms) - log(width);
             } else if (value != 0) {  // the choice that is on, or a word of the bag, against all others
                 std::vector<double> terms(group.count);
                 for (std::int64_t k = group.first; k < end; ++k) {
@@ -208,7 +208,7 @@ void rbm_enumerate(Context& context, const UnitRbm<T>& model, bool hidden, std::
 
 template <class T>
 void rbm_anneal(Context& context, const UnitRbm<T>& model, const double* base, const double* betas, std::int64_t n_betas,
-                const UnitData<T>& start, std::uint64_t seed, std::int64_t n_runs, double* log_weights) {
+                const UnitData<T>& start, std::uint64_t seed, std::int64_t n_runs, double* log_weights, Matrix<T> v_out) {
     const std::int64_t visible = model.visible.units(), hidden = model.hidden.units();
     const bool given = start.states.rows() > 0;
     require(n_runs >= 1, "log_partition: n_runs=", n_runs, ", at least 1 is needed");
@@ -268,6 +268,7 @@ void rbm_anneal(Context& context, const UnitRbm<T>& model, const double* base, c
         down.draw = {seed, Stream::visible, static_cast<std::uint64_t>(k)};
         down(context, h.states(), visible_mean.panels, &v);
     }
+    for (std::int64_t i = 0; v_out && i < n_runs; ++i) StateBuffer<T>::read_row(v.states(), i, v_out.row(i));
 }
 
 #define HARMONIUM_INSTANTIATE(T)                                                                                        \
@@ -275,7 +276,7 @@ void rbm_anneal(Context& context, const UnitRbm<T>& model, const double* base, c
     template void rbm_pseudo_log_likelihood(Context&, const UnitRbm<T>&, const UnitData<T>&, double*);                  \
     template void rbm_enumerate(Context&, const UnitRbm<T>&, bool, std::int64_t, std::int64_t, double*, double*);       \
     template void rbm_anneal(Context&, const UnitRbm<T>&, const double*, const double*, std::int64_t, const UnitData<T>&, \
-                             std::uint64_t, std::int64_t, double*);
+                             std::uint64_t, std::int64_t, double*, Matrix<T>);
 HARMONIUM_INSTANTIATE(float)
 HARMONIUM_INSTANTIATE(double)
 #undef HARMONIUM_INSTANTIATE

@@ -1,4 +1,4 @@
-#include "unit_states.hpp"
+#include "tempered_chains.hpp"
 
 namespace harmonium {
 
@@ -76,10 +76,31 @@ void rbm_gibbs(Context& context, const UnitRbm<T>& model, const UnitData<T>& sta
     for (std::int64_t i = 0; i < n; ++i) StateBuffer<T>::read_row(of_visible.states(), i, v.row(i));
 }
 
+template <class T>
+void rbm_temper(Context& context, const UnitRbm<T>& model, const T* base, std::int64_t n_temperatures, std::int64_t n_steps,
+                std::uint64_t seed, Matrix<T> v, double* swaps) {
+    require(model.hidden.only(UnitType::bernoulli) && !model.visible.counts(),
+            "RBM: parallel tempering takes bernoulli hidden units and no bags of words");
+    require(n_temperatures >= 2 && n_steps >= 1, "RBM: ", n_temperatures, " temperatures and ", n_steps, " steps");
+    const PanelModel<T> panels(model);
+    require(v.cols == model.visible.units(), "RBM: v has ", v.cols, " columns, the layer ", model.visible.units(), " units");
+    TemperedChains<T> chains(model.visible, model.hidden, v.rows, n_temperatures);
+    chains.start(context, model.hidden_bias, seed);
+    PanelMemory<T> mean(v.rows, model.hidden.units());
+    for (std::int64_t step = 0; step < n_steps; ++step) {
+        context.poll(static_cast<double>(step) / static_cast<double>(n_steps));
+        chains.step(context, panels.weights.panels, model.visible_bias, base, model.hidden_bias, nullptr,
+                    [&](Stream stream) { return Draw(seed, stream, static_cast<std::uint64_t>(step)); }, mean.panels);
+    }
+    chains.read_swaps(swaps);
+    for (std::int64_t i = 0; i < v.rows; ++i) StateBuffer<T>::read_row(chains.visible(0).states(), i, v.row(i));
+}
+
 #define HARMONIUM_INSTANTIATE(T)                                                                                         \
     template void rbm_probability(Context&, const UnitRbm<T>&, const UnitData<T>&, bool, Matrix<T>);                     \
     template void rbm_gibbs(Context&, const UnitRbm<T>&, const UnitData<T>&, bool, std::int64_t, std::uint64_t,          \
-                            ConstBitMatrix, Matrix<const T>, Matrix<T>);
+                            ConstBitMatrix, Matrix<const T>, Matrix<T>);                                                 \
+    template void rbm_temper(Context&, const UnitRbm<T>&, const T*, std::int64_t, std::int64_t, std::uint64_t, Matrix<T>, double*);
 HARMONIUM_INSTANTIATE(float)
 HARMONIUM_INSTANTIATE(double)
 #undef HARMONIUM_INSTANTIATE

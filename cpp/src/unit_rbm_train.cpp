@@ -134,7 +134,7 @@ private:
                 for (std::int64_t r = 0; r < data.rows; ++r) {
                     slope += static_cast<double>(share * batch_.weight(r) * v.row(r)[i] * (v.row(r)[i] - mean.panels.at(r, i)));
                 }
-                batch_.scale()[i] *= static_cast<T>(std::exp(std::clamp(rate() * slope, -0.1, 0.1)));
+                batch_.scale()[i] *= static_cast<T>(exp(std::clamp(rate() * slope, -0.1, 0.1)));
             }
         }
     }

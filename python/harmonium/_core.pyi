@@ -204,4 +204,17 @@ def unit_anneal(
     seed: int,
     n_runs: int,
     progress: Progress,
-) -> Array: ...
+) -> tuple[Array, Array]: ...
+def unit_temper(
+    weights: Array,
+    visible_bias: Array,
+    hidden_bias: Array,
+    visible: Array,
+    hidden: Array,
+    base: Array,
+    n_samples: int,
+    n_temperatures: int,
+    n_steps: int,
+    seed: int,
+    progress: Progress,
+) -> tuple[Array, Array]: ...

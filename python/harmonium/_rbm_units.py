@@ -439,9 +439,10 @@ class UnitsRBM(BaseRBM):
         init: Any = None,
         clamp: tuple[Any, Any] | None = None,
         n_words: Any = None,
+        sampler: str = "gibbs",
         random_state: Any = None,
     ) -> np.ndarray:
-        """Draw visible states from the model by block Gibbs sampling, one chain for each.
+        """Draw visible states from the model, one chain for each.
 
         Parameters
         ----------
@@ -455,6 +456,11 @@ class UnitsRBM(BaseRBM):
             or (n_features,). The others are drawn given these: fill in the missing half of an image.
         n_words : int, array-like of shape (n_samples,) or None
             Sizes of bags of words. None: the mean of the training data's.
+        sampler : {"gibbs", "pt", "annealed"}, default="gibbs"
+            gibbs: alternating draws of both layers. pt: with parallel tempering over `n_temperatures` (the shares of
+            accepted swaps are in `swap_rates_` then), which crosses between modes; bernoulli hidden units. annealed:
+            from independent units with the data's means to the model in `n_steps` temperatures (Neal 2001). The latter
+            two start anew: neither init nor clamp.
         random_state : int, RandomState or None, as in `gibbs`
 
         Returns
@@ -462,6 +468,11 @@ class UnitsRBM(BaseRBM):
         V : array of shape (n_samples, n_features), in the dtype of the model and the form of the training data
         """
         who = f"{type(self).__name__}.sample"
+        check_choice(who, "sampler", sampler, ("gibbs", "pt", "annealed"))
+        if sampler != "gibbs":
+            if init is not None or clamp is not None:
+                raise ValueError(f"{who}: sampler={sampler!r} starts anew, it takes neither init nor clamp")
+            return self._sample_anew(who, sampler, n_samples, n_steps, n_words, random_state)
         if self._plain():
             if n_words is not None:
                 raise ValueError(f"{who}: n_words={n_words!r}, but the visible units are no bag of words")
@@ -499,6 +510,30 @@ class UnitsRBM(BaseRBM):
                 states.states, exposure if states.exposure is None or n_words is not None else states.exposure
             )
         return self._draw(who, model, start, from_hidden, n_steps, seed, mask, values)
+
+    def _sample_anew(
+        self, who: str, sampler: str, n_samples: int, n_steps: int, n_words: Any, random_state: Any
+    ) -> np.ndarray:
+        check_number(who, "n_samples", n_samples, Integral, low=1)
+        check_number(who, "n_steps", n_steps, Integral, low=1)
+        model = self._unit_model()
+        _unit_partition.check_proper(who, model)
+        if sampler == "pt" and (self.hidden != "bernoulli" or self._layer().counts):
+            raise ValueError(f"{who}: sampler='pt' takes hidden='bernoulli' and no bags of words")
+        exposure = self._words(who, n_words, n_samples, model[0].dtype)
+        base = _unit_partition.base_biases(model, getattr(self, "visible_offset_", None))
+        seed = self._draw_seed(random_state)
+        with progress_bar(who, self.verbose) as progress:
+            if sampler == "pt":
+                base = base.astype(model[0].dtype)
+                n_temperatures = self.n_temperatures
+                units, self.swap_rates_ = _core.unit_temper(
+                    *model, base, n_samples, n_temperatures, n_steps, seed, progress
+                )
+            else:
+                betas = np.linspace(0, 1, n_steps + 1)
+                _, units = _core.unit_anneal(*model, base, betas, None, exposure, seed, n_samples, progress)
+        return self._layer().decode(units, self._scale())
 
     def _words(self, who: str, n_words: Any, n_samples: int, dtype: np.dtype) -> np.ndarray | None:
         if not self._layer().counts:

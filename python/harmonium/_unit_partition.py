@@ -146,7 +146,7 @@ def annealed(
     """By annealing from the base model, or with `start` back to it; of a bag of so many words."""
     steps = betas[::-1].copy() if start is not None else betas
     exposure = np.full(n_runs, words, model[0].dtype) if model[3][0, 0] == TYPES["count"] else None
-    log_w = _core.unit_anneal(
+    log_w, _ = _core.unit_anneal(
         *model, base, steps, None if start is None else start.states, exposure, seed, n_runs, progress
     )
     one = np.array([words])

@@ -180,22 +180,45 @@ py::tuple enumerate(const Array<T>& weights, const Array<T>& visible_bias, const
 }
 
 template <class T>
-Array<double> anneal(const Array<T>& weights, const Array<T>& visible_bias, const Array<T>& hidden_bias,
+py::tuple anneal(const Array<T>& weights, const Array<T>& visible_bias, const Array<T>& hidden_bias,
                      const Array<std::int64_t>& visible, const Array<std::int64_t>& hidden, const Array<double>& base,
                      const Array<double>& betas, const py::object& start, const py::object& exposure, std::uint64_t seed,
                      std::int64_t n_runs, const py::object& progress) {
     const UnitRbm<T> model = model_of(weights, visible_bias, hidden_bias, visible, hidden);
     require(n_runs >= 1, "log_partition: n_runs=", n_runs, ", at least 1 is needed");
     Array<double> out(static_cast<py::ssize_t>(n_runs));
+    Array<T> drawn = new_matrix<T>(n_runs, model.weights.rows);
+    const Matrix<T> v = mutable_matrix(drawn);
     double* values = out.mutable_data();
     const double* base_view = vector(base, model.weights.rows);
     UnitData<T> data;
     if (!start.is_none()) data.states = start.cast<const PyStates&>().view<T>();
     data.exposure = numbers_or_null<T>(exposure, n_runs);
-    py::gil_scoped_release release;
-    InterruptibleContext context(progress);
-    rbm_anneal<T>(context, model, base_view, betas.data(), betas.size(), data, seed, n_runs, values);
-    return out;
+    {
+        py::gil_scoped_release release;
+        InterruptibleContext context(progress);
+        rbm_anneal<T>(context, model, base_view, betas.data(), betas.size(), data, seed, n_runs, values, v);
+    }
+    return py::make_tuple(out, drawn);
+}
+
+template <class T>
+py::tuple temper(const Array<T>& weights, const Array<T>& visible_bias, const Array<T>& hidden_bias,
+                 const Array<std::int64_t>& visible, const Array<std::int64_t>& hidden, const Array<T>& base,
+                 std::int64_t n_samples, std::int64_t n_temperatures, std::int64_t n_steps, std::uint64_t seed,
+                 const py::object& progress) {
+    const UnitRbm<T> model = model_of(weights, visible_bias, hidden_bias, visible, hidden);
+    Array<T> drawn = new_matrix<T>(n_samples, model.weights.rows);
+    Array<double> swaps(static_cast<py::ssize_t>(n_temperatures - 1));
+    const Matrix<T> v = mutable_matrix(drawn);
+    const T* base_view = vector(base, model.weights.rows);
+    double* rates = swaps.mutable_data();
+    {
+        py::gil_scoped_release release;
+        InterruptibleContext context(progress);
+        rbm_temper<T>(context, model, base_view, n_temperatures, n_steps, seed, v, rates);
+    }
+    return py::make_tuple(drawn, swaps);
 }
 
 template <class T>
@@ -216,6 +239,8 @@ void bind_typed(py::module_& m) {
           py::arg("first"), py::arg("count"), py::arg("progress"));
     m.def("unit_anneal", &anneal<T>, weights, visible_bias, hidden_bias, visible, hidden, exactly("base"), exactly("betas"),
           py::arg("start"), exposure, py::arg("seed"), py::arg("n_runs"), py::arg("progress"));
+    m.def("unit_temper", &temper<T>, weights, visible_bias, hidden_bias, visible, hidden, exactly("base"), py::arg("n_samples"),
+          py::arg("n_temperatures"), py::arg("n_steps"), py::arg("seed"), py::arg("progress"));
 }
 
 }  // namespace

@@ -59,10 +59,16 @@ void rbm_enumerate(Context& context, const UnitRbm<T>& model, bool hidden, std::
                    double* own, double* others);
 
 // Annealed importance sampling as rbm_anneal of rbm_likelihood.hpp; exposure: n_runs numbers of words, null: 1.
-//   start: n_runs states at betas.front, no rows: drawn from the base model.
+//   start: n_runs states at betas.front, no rows: drawn from the base model. v: receives the last states; no data: not wanted.
 template <class T>
 void rbm_anneal(Context& context, const UnitRbm<T>& model, const double* base, const double* betas, std::int64_t n_betas,
-                const UnitData<T>& start, std::uint64_t seed, std::int64_t n_runs, double* log_weights);
+                const UnitData<T>& start, std::uint64_t seed, std::int64_t n_runs, double* log_weights, Matrix<T> v = {});
+
+// Gibbs sampling with parallel tempering, hidden units bernoulli, between the model and independent units with biases `base`.
+//   v: n_chains x D, receives the model's last states; swaps: n_temperatures - 1 shares of swaps that were accepted.
+template <class T>
+void rbm_temper(Context& context, const UnitRbm<T>& model, const T* base, std::int64_t n_temperatures, std::int64_t n_steps,
+                std::uint64_t seed, Matrix<T> v, double* swaps);
 
 struct UnitRbmOptions : RbmOptions {
     bool exact = false;               // the model's means by enumeration of a layer instead of Gibbs sampling
