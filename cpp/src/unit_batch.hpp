@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "blas.hpp"
+#include "panel_product.hpp"
 #include "unit_states.hpp"
 
 namespace harmonium {
@@ -181,33 +182,60 @@ private:
     std::unique_ptr<StateBuffer<T>> hidden_, visible_;
 };
 
-// out = A^T P, contracting over rows; A: n x D states, P: n x H, out: D x H.
+// Rows of states as columns: what a gradient contracts over, in a form of which any rows can be multiplied by themselves.
 template <class T>
-void contract(Context& context, const States<T>& a, Panels<T> p, bool accumulate, Panels<T> out) {
-    if (a.is_bits()) {
-        std::vector<std::uint64_t> words(a.cols() * BitMatrix::words_for(a.rows()));
-        const BitMatrix transposed(words.data(), a.cols(), a.rows());
-        transpose_bits(context, a.bits, transposed);
-        binary_gemm<T>(context, States<T>(transposed), p, false, accumulate, out);
-        return;
+class Transposed {
+public:
+    void set(Context& context, const States<T>& a) {
+        dense_ = a.dense;
+        states_ = {};
+        if (a.is_bits()) {
+            words_.resize(a.cols() * BitMatrix::words_for(a.rows()));
+            const BitMatrix bits(words_.data(), a.cols(), a.rows());
+            transpose_bits(context, a.bits, bits);
+            states_ = bits;
+        } else if (a.is_sparse()) {
+            sort(a.sparse);
+        }
     }
-    context.parallel_for(out.count(), [&](std::int64_t k, int) {
-        const Matrix<T> to = out.panel(k), from = p.panel(k);
-        if (a.dense) {
-            blas_gemm(T(1), a.dense, true, Matrix<const T>(from), false, T(accumulate), to);
+
+    // block = rows [first, first + block.rows) of A^T P, or added to it; columns those of panel p.
+    void multiply(std::int64_t first, Panels<const T> probabilities, std::int64_t p, bool accumulate, Matrix<T> block, T* scratch) const {
+        if (dense_) {
+            const Matrix<const T> x(dense_.data + first, dense_.rows, block.rows, dense_.stride);
+            blas_gemm(T(1), x, true, probabilities.panel(p), false, T(accumulate), block);
             return;
         }
-        for (std::int64_t i = 0; !accumulate && i < to.rows; ++i) std::fill(to.row(i), to.row(i) + to.cols, T(0));
-        for (std::int64_t r = 0; r < a.rows(); ++r) {
-            const T* h = from.row(r);
-            for (std::int64_t e = a.sparse.indptr[r]; e < a.sparse.indptr[r + 1]; ++e) {
-                const T value = a.sparse.values ? a.sparse.values[e] : T(1);
-                T* row = to.row(a.sparse.indices[e]);
-                for (std::int64_t j = 0; j < to.cols; ++j) row[j] += value * h[j];
+        panel_product(states_.rows_from(first, block.rows), Factor<T>(probabilities, false), p, accumulate, block, scratch);
+    }
+
+private:
+    // By columns, counting: entries of a column stay in the order of their rows.
+    void sort(const SparseRows<T>& a) {
+        starts_.assign(a.cols + 1, 0);
+        const std::int64_t entries = a.indptr[a.rows] - a.indptr[0];
+        for (std::int64_t k = a.indptr[0]; k < a.indptr[a.rows]; ++k) ++starts_[a.indices[k] + 1];
+        for (std::int64_t j = 0; j < a.cols; ++j) starts_[j + 1] += starts_[j];
+        next_.assign(starts_.begin(), starts_.end() - 1);
+        rows_.resize(std::max<std::int64_t>(entries, 1));
+        values_.resize(a.values ? rows_.size() : 0);
+        for (std::int64_t i = 0; i < a.rows; ++i) {
+            for (std::int64_t k = a.indptr[i]; k < a.indptr[i + 1]; ++k) {
+                const std::int64_t at = next_[a.indices[k]]++;
+                rows_[at] = static_cast<std::int32_t>(i);
+                if (a.values) values_[at] = a.values[k];
             }
         }
-    });
-}
+        states_ = SparseRows<T>{starts_.data(), rows_.data(), a.values ? values_.data() : nullptr, a.cols, a.rows};
+    }
+
+    Matrix<const T> dense_;
+    States<T> states_;
+    std::vector<std::uint64_t> words_;
+    std::vector<std::int64_t> starts_, next_;
+    std::vector<std::int32_t> rows_;
+    std::vector<T> values_;
+};
 
 // By power iteration from v (any but zero), which is left where it ends.
 template <class T>

@@ -91,8 +91,9 @@ public:
         mean_ = mean;
     }
 
-    // gradient -= <v h^T>, visible -= <v>, hidden -= <h>, of a bag of words per word of the data.
-    void subtract(Context& context, Panels<T> gradient, std::vector<T>& visible, AlignedVector<T>& hidden) {
+    // visible -= <v>, hidden -= <h>, of a bag of words per word of the data; states() and minus_probability() are then what
+    // the gradient's last term is made of.
+    void subtract(std::vector<T>& visible, AlignedVector<T>& hidden) {
         const auto factor = static_cast<T>(-factor_);
         for (std::int64_t r = 0; r < rows_; ++r) {
             const T times = factor * (model_.visible.counts() && !options_.exact ? exposure_[r] : T(1));
@@ -110,23 +111,29 @@ public:
                 for (std::int64_t i = 0; i < visible_; ++i) visible[i] += factor * row[i];
             }
         }
-        contract(context, states_, mean_, true, gradient);
     }
+    const States<T>& states() const { return states_; }
+    Panels<const T> minus_probability() const { return mean_; }
 
-    void move_fast(Panels<T> gradient, const std::vector<T>& visible, const AlignedVector<T>& hidden, double rate) {
-        constexpr double kept = 19.0 / 20;
-        const auto move = [&](T& fast, T slope) { fast = static_cast<T>(kept * static_cast<double>(fast) + rate * static_cast<double>(slope)); };
-        for (std::int64_t p = 0; p < gradient.count(); ++p) {
-            const Matrix<T> g = gradient.panel(p), f = fast_weights_->panels.panel(p);
-            for (std::int64_t i = 0; i < g.rows; ++i) {
-                for (std::int64_t j = 0; j < g.cols; ++j) move(f.row(i)[j], g.row(i)[j]);
-            }
+    // Fast weights of rows [first, ...) of panel p follow the gradient there; fast biases likewise.
+    void move_fast(std::int64_t p, std::int64_t first, Matrix<const T> gradient) const {
+        if (!fast_weights_) return;
+        for (std::int64_t i = 0; i < gradient.rows; ++i) {
+            T* fast = fast_weights_->panels.panel(p).row(first + i);
+            for (std::int64_t j = 0; j < gradient.cols; ++j) fast[j] = moved(fast[j], gradient.row(i)[j]);
         }
-        for (std::int64_t i = 0; i < visible_; ++i) move(fast_visible_[i], visible[i]);
-        for (std::int64_t j = 0; j < hidden_; ++j) move(fast_hidden_[j], hidden[j]);
+    }
+    void move_fast_biases(const std::vector<T>& visible, const AlignedVector<T>& hidden) {
+        if (!fast_weights_) return;
+        for (std::int64_t i = 0; i < visible_; ++i) fast_visible_[i] = moved(fast_visible_[i], visible[i]);
+        for (std::int64_t j = 0; j < hidden_; ++j) fast_hidden_[j] = moved(fast_hidden_[j], hidden[j]);
     }
 
 private:
+    T moved(T fast, T slope) const {
+        return static_cast<T>(19.0 / 20 * static_cast<double>(fast) + options_.fast_rate * static_cast<double>(slope));
+    }
+
     static constexpr std::int64_t most_states = std::int64_t(1) << 14;
 
     void list_states() {

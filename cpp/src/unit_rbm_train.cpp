@@ -21,9 +21,10 @@ public:
     UnitTrainer(Context& context, const UnitTrainingData<T>& x, const UnitRbmOptions& options, UnitRbmState<T>& state)
         : Base(context, x.states.rows(), options, state), options_(options), state_(state),
           model_{state.visible, state.hidden, {}, work_.visible_bias, work_.hidden_bias},
-          batch_(x, state.visible, state.visible_scale, batch_size_), data_(batch_size_, hidden_), gradient_(visible_, hidden_),
+          batch_(x, state.visible, state.visible_scale, batch_size_), data_(batch_size_, hidden_),
           model_phase_(model_, options, state, batch_size_), data_means_(visible_), differences_(visible_),
-          hidden_data_(hidden_), hidden_difference_(gradient_.panels.count() * 64), g_lambda_(gradient_.panels.count() * visible_),
+          hidden_data_(hidden_), hidden_difference_(work_.weights.count() * 64), mu_g_(work_.weights.count() * 64 * ((visible_ + rows_per_task - 1) / rows_per_task)),
+          g_lambda_(work_.weights.count() * visible_),
           activity_by_unit_(hidden_) {
         if (!state.initialised) initialise();
         choose_monitored();
@@ -70,13 +71,14 @@ private:
         sparsify(data);
         weigh(data, share);
 
-        contract(context_, batch_.states(), data, false, gradient_.panels);
-        model_phase_.subtract(context_, gradient_.panels, differences_, hidden_difference_);
-        if (options_.fast_rate > 0) model_phase_.move_fast(gradient_.panels, differences_, hidden_difference_, options_.fast_rate);
+        model_phase_.subtract(differences_, hidden_difference_);
+        model_phase_.move_fast_biases(differences_, hidden_difference_);
+        of_data_.set(context_, batch_.states());
+        of_model_.set(context_, model_phase_.states());
         const auto rate_of_offsets = static_cast<T>(options_.offset_rate);
         for (std::int64_t i = 0; i < visible_; ++i) work_.visible_offset[i] += rate_of_offsets * (data_means_[i] - work_.visible_offset[i]);
         for (std::int64_t j = 0; j < hidden_; ++j) work_.hidden_offset[j] += rate_of_offsets * (hidden_data_[j] - work_.hidden_offset[j]);
-        update();
+        update(data);
         if (unbounded()) keep_proper();
         end_step();
     }
@@ -139,38 +141,49 @@ private:
         }
     }
 
-    void update() {
-        std::fill(g_lambda_.begin(), g_lambda_.end(), 0.0);
+    // One task takes some rows of a panel of weights from the gradient to the update: the gradient never exists as a whole.
+    void update(Panels<const T> data) {
+        const std::int64_t panels = work_.weights.count(), chunks = (visible_ + rows_per_task - 1) / rows_per_task;
+        std::fill(mu_g_.begin(), mu_g_.end(), T(0));
         const auto speed = static_cast<T>(rate()), momentum = static_cast<T>(options_.momentum);
-        context_.parallel_for(gradient_.panels.count(), [&](std::int64_t p, int) {
-            alignas(64) T lambda[64] = {}, mu_g[64] = {};
-            const std::int64_t valid = work_.weights.valid_cols(p);
-            std::copy(work_.hidden_offset + 64 * p, work_.hidden_offset + 64 * p + valid, lambda);
+        const Factor<T> factor(data, false), of_model(model_phase_.minus_probability(), false);
+        const std::int64_t own = std::max(panel_product_scratch(factor), panel_product_scratch(of_model));
+        context_.reserve_scratch(static_cast<std::size_t>(own + rows_per_task * 64) * sizeof(T));
+        context_.parallel_for(panels * chunks, [&](std::int64_t task, int worker) {
+            const std::int64_t p = task % panels, chunk = task / panels;
+            const std::int64_t first = visible_ * chunk / chunks, rows = visible_ * (chunk + 1) / chunks - first;
+            T* scratch = context_.template scratch<T>(worker);
+            alignas(64) T lambda[64] = {};
+            std::copy(work_.hidden_offset + 64 * p, work_.hidden_offset + 64 * p + work_.weights.valid_cols(p), lambda);
             UpdateBlock<T> b;
-            b.gradient = gradient_.panels.panel(p);
-            b.weights = work_.weights.panel(p);
-            if (momentum != T(0)) b.velocity = work_.weight_velocity.panel(p);
+            b.gradient = {scratch + own, rows, work_.weights.panel_cols(p)};
+            of_data_.multiply(first, data, p, false, b.gradient, scratch);
+            of_model_.multiply(first, model_phase_.minus_probability(), p, true, b.gradient, scratch);
+            model_phase_.move_fast(p, first, b.gradient);
+            b.weights = work_.weights.panel(p).rows_from(first, rows);
+            if (momentum != T(0)) b.velocity = work_.weight_velocity.panel(p).rows_from(first, rows);
             b.learning_rate = speed;
             b.momentum = momentum;
             b.weight_decay = static_cast<T>(options_.weight_decay);
             b.l1 = static_cast<T>(options_.l1);
             b.centred = options_.centering;
-            b.visible_difference = differences_.data();
-            b.visible_offset = work_.visible_offset;
+            b.visible_difference = differences_.data() + first;
+            b.visible_offset = work_.visible_offset + first;
             b.hidden_difference = hidden_difference_.data() + 64 * p;
             b.hidden_offset = lambda;
-            b.g_lambda = g_lambda_.data() + p * visible_;
-            b.mu_g = mu_g;
+            b.g_lambda = g_lambda_.data() + p * visible_ + first;
+            b.mu_g = mu_g_.data() + task * 64;
             rbm_step_kernels<T>().update(b);
-            for (std::int64_t j = 0; j < valid; ++j) {
-                T move = hidden_difference_[64 * p + j] - mu_g[j];
-                if (momentum != T(0)) move = work_.hidden_velocity[64 * p + j] = momentum * work_.hidden_velocity[64 * p + j] + move;
-                work_.hidden_bias[64 * p + j] += speed * move;
-            }
         });
+        for (std::int64_t j = 0; j < hidden_; ++j) {
+            T move = hidden_difference_[j];
+            for (std::int64_t chunk = 0; chunk < chunks; ++chunk) move -= mu_g_[(chunk * panels + j / 64) * 64 + j % 64];
+            if (momentum != T(0)) move = work_.hidden_velocity[j] = momentum * work_.hidden_velocity[j] + move;
+            work_.hidden_bias[j] += speed * move;
+        }
         for (std::int64_t i = 0; i < visible_; ++i) {
             double correction = 0;
-            for (std::int64_t p = 0; p < gradient_.panels.count(); ++p) correction += g_lambda_[p * visible_ + i];
+            for (std::int64_t p = 0; options_.centering && p < panels; ++p) correction += g_lambda_[p * visible_ + i];
             T move = differences_[i] - static_cast<T>(correction);
             if (momentum != T(0)) move = work_.visible_velocity[i] = momentum * work_.visible_velocity[i] + move;
             work_.visible_bias[i] += speed * move;
@@ -269,10 +282,11 @@ private:
     UnitRbmState<T>& state_;
     UnitRbm<T> model_;
     UnitBatch<T> batch_;
-    PanelMemory<T> data_, gradient_;
+    PanelMemory<T> data_;
+    Transposed<T> of_data_, of_model_;
     ModelPhase<T> model_phase_;
     std::vector<T> data_means_, differences_, hidden_data_;
-    AlignedVector<T> hidden_difference_;
+    AlignedVector<T> hidden_difference_, mu_g_;
     std::vector<double> g_lambda_, activity_by_unit_, singular_;
     std::vector<std::int64_t> monitored_;
 };
