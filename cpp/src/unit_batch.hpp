@@ -10,6 +10,25 @@
 
 namespace harmonium {
 
+// out_i += sum over rows r of times(r) x_ri
+template <class T, class Times>
+void add_rows(const States<T>& x, const Times& times, T* out) {
+    for (std::int64_t r = 0; r < x.rows(); ++r) {
+        const T factor = times(r);
+        if (x.is_bits()) {
+            for (std::int64_t w = 0; w < x.bits.words(); ++w) {
+                for (std::uint64_t word = x.bits.row(r)[w]; word; word &= word - 1) out[64 * w + __builtin_ctzll(word)] += factor;
+            }
+        } else if (x.is_sparse()) {
+            for (std::int64_t k = x.sparse.indptr[r]; k < x.sparse.indptr[r + 1]; ++k) {
+                out[x.sparse.indices[k]] += factor * (x.sparse.values ? x.sparse.values[k] : T(1));
+            }
+        } else {
+            for (std::int64_t i = 0; i < x.dense.cols; ++i) out[i] += factor * x.dense.row(r)[i];
+        }
+    }
+}
+
 template <class T>
 class UnitBatch {
 public:
@@ -106,20 +125,7 @@ public:
 
     // out_i += share sum_r weight_r v_ri
     void add_mean(T share, T* out) const {
-        for (std::int64_t r = 0; r < n_; ++r) {
-            const T times = share * weight(r);
-            if (states_.is_bits()) {
-                for (std::int64_t w = 0; w < states_.bits.words(); ++w) {
-                    for (std::uint64_t word = states_.bits.row(r)[w]; word; word &= word - 1) out[64 * w + __builtin_ctzll(word)] += times;
-                }
-            } else if (states_.is_sparse()) {
-                for (std::int64_t k = starts_[r]; k < starts_[r + 1]; ++k) {
-                    out[indices_[k]] += times * (states_.sparse.values ? values_[k] : T(1));
-                }
-            } else {
-                for (std::int64_t i = 0; i < layer_.units(); ++i) out[i] += times * states_.dense.row(r)[i];
-            }
-        }
+        add_rows(states_, [&](std::int64_t r) { return share * weight(r); }, out);
     }
 
     // The standard deviations of gaussian units in the first batch.

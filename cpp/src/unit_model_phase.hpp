@@ -97,19 +97,18 @@ public:
         const auto factor = static_cast<T>(-factor_);
         for (std::int64_t r = 0; r < rows_; ++r) {
             const T times = factor * (model_.visible.counts() && !options_.exact ? exposure_[r] : T(1));
-            for (std::int64_t j = 0; j < hidden_; ++j) {
-                hidden[j] += times * mean_.at(r, j);
-                mean_.at(r, j) *= factor;
+            for (std::int64_t p = 0; p < mean_.count(); ++p) {
+                T* h = mean_.panel(p).row(r);
+                for (std::int64_t j = 0; j < mean_.valid_cols(p); ++j) {
+                    hidden[64 * p + j] += times * h[j];
+                    h[j] *= factor;
+                }
             }
         }
         if (options_.exact) {
             for (std::int64_t i = 0; i < visible_; ++i) visible[i] -= exact_visible_[i];
         } else {
-            std::vector<T> row(visible_);
-            for (std::int64_t r = 0; r < rows_; ++r) {
-                StateBuffer<T>::read_row(states_, r, row.data());
-                for (std::int64_t i = 0; i < visible_; ++i) visible[i] += factor * row[i];
-            }
+            add_rows(states_, [&](std::int64_t) { return factor; }, visible.data());
         }
     }
     const States<T>& states() const { return states_; }

@@ -92,13 +92,17 @@ private:
         std::fill(hidden_difference_.begin(), hidden_difference_.end(), T(0));
         for (std::int64_t i = 0; i < data.rows; ++i) {
             const T times = share * batch_.weight(i) * batch_.words(i);
-            for (std::int64_t j = 0; j < hidden_; ++j) {
-                const T h = data.at(i, j);
-                hidden_data_[j] += times * h;
-                hidden_difference_[j] += times * h;
-                activity_by_unit_[j] += static_cast<double>(h);
+            for (std::int64_t p = 0; p < data.count(); ++p) {
+                const T* h = data.panel(p).row(i);
+                T* sums = hidden_data_.data() + 64 * p;
+                double* activity = activity_by_unit_.data() + 64 * p;
+                for (std::int64_t j = 0; j < data.valid_cols(p); ++j) {
+                    sums[j] += times * h[j];
+                    activity[j] += static_cast<double>(h[j]);
+                }
             }
         }
+        std::copy(hidden_data_.begin(), hidden_data_.end(), hidden_difference_.begin());
     }
 
     // The gradient sees activities moved towards the target, as the derivative of their cross-entropy does.

@@ -106,38 +106,42 @@ double categorical_units(std::int64_t n, T* a, T* x, T u, bool normalise) {
     return value;
 }
 
-// Words of one bag, drawn from cumulative sums of blocks of words, then within a block.
+// Words of one bag. Word j stands in heap j % heaps: the heaps' sums are vectors' sums, a word is looked for among the sums,
+// then in its heap. Without branches, which the draws would make unpredictable.
 template <class T>
 void draw_words(std::int64_t n, const T* weight, const UnitsRow<T>& row) {
-    constexpr std::int64_t size = 16, most = 4096;
-    T ends[most];
-    const std::int64_t block = std::max<std::int64_t>(size, (n + most - 1) / most), blocks = (n + block - 1) / block;
-    T total = 0;
-    for (std::int64_t k = 0; k < blocks; ++k) {
-        T sum = 0;
-        for (std::int64_t j = k * block; j < std::min(n, (k + 1) * block); ++j) sum += weight[j];
-        ends[k] = total += sum;
+    constexpr std::int64_t most = 4096;
+    alignas(64) T ends[most];
+    const std::int64_t depth = std::max<std::int64_t>(16, (n + most - 1) / most), heaps = (n + depth - 1) / depth;
+    std::fill(ends, ends + heaps, T(0));
+    for (std::int64_t first = 0; first < n; first += heaps) {
+        const std::int64_t count = std::min(heaps, n - first);
+        for (std::int64_t k = 0; k < count; ++k) ends[k] += weight[first + k];
     }
+    T total = 0;
+    for (std::int64_t k = 0; k < heaps; ++k) ends[k] = total += ends[k];
     const auto words = static_cast<std::int64_t>(row.exposure);
     T u[64];
     for (std::int64_t k = 0; k < words; ++k) {
         if (k % 64 == 0) fill_uniforms<T>(row.draw, row.row, k / 64, u);
         const T level = u[k % 64] * total;
-        std::int64_t in = 0, high = blocks - 1;  // the first block that ends above the level, else the last
-        while (in < high) {
-            const std::int64_t middle = (in + high) / 2;
-            if (level < ends[middle]) high = middle;
-            else in = middle + 1;
+        std::int64_t heap = 0;  // how many heaps end at or below the level
+        for (std::int64_t size = heaps; size > 1;) {
+            const std::int64_t half = size / 2;
+            heap += level >= ends[heap + half - 1] ? half : 0;
+            size -= half;
         }
-        T below = in > 0 ? ends[in - 1] : T(0);
-        std::int64_t chosen = in * block;
-        const std::int64_t end = std::min(n, (in + 1) * block);
-        for (std::int64_t j = chosen; j < end; ++j) {
-            if (weight[j] > T(0)) chosen = j;
+        T below = heap > 0 ? ends[heap - 1] : T(0);
+        std::int64_t passed = 0;
+        for (std::int64_t j = heap; j < n; j += heaps) {
             below += weight[j];
-            if (level < below) break;
+            passed += level >= below;
         }
-        row.tokens[k] = static_cast<std::int32_t>(chosen);
+        std::int64_t chosen = heap + passed * heaps;
+        if (chosen >= n) {  // sums in another order end a little below the level: the heap's last word that can occur
+            for (std::int64_t j = heap; j < n; j += heaps) chosen = weight[j] > T(0) ? j : chosen;
+        }
+        row.tokens[k] = static_cast<std::int32_t>(chosen < n ? chosen : heap);
     }
 }
 
