@@ -30,6 +30,7 @@ class PlainTraining:
         n, D = X.shape
         H, B = rbm.n_components, min(rbm.batch_size, n)
         W = (reference.uniform(self.seed, STREAMS["weights"], 0, D, H, dtype=np.float64) - 0.5) * 0.01 * np.sqrt(12)
+        self.mirror(self.order()[:B])
         first = self.drawn(self.X[self.order()[:B]])
         on = (first.mean(axis=0) * B + 0.5) / (B + 1)
         self.s = {
@@ -57,6 +58,26 @@ class PlainTraining:
                 self.step(self.drawn(self.X[order[start : start + B]]))
             self.epochs += 1
         self.learned = {**self.s, **(self.mean if rbm.averaging else {})}
+        self.look_back()
+
+    def mirror(self, first):
+        """Columns that are mostly 1 are read as 1 - x; where the mean does not tell, the first row does."""
+        data = self.X[first]
+        mean = data.mean(axis=0)
+        mostly_on = np.where(np.abs(mean - 0.5) < 1e-5, data[0] > 0.5, mean > 0.5)
+        self.mirrored = np.flatnonzero(mostly_on & self.o.centering)
+        self.X[:, self.mirrored] = 1 - self.X[:, self.mirrored]
+
+    def look_back(self):
+        """What was learned, of the columns as they are."""
+        m = self.mirrored
+        s = self.learned = {name: np.array(value) for name, value in self.learned.items()}
+        s["hidden_bias"] += s["weights"][m].sum(axis=0)
+        self.magnitude["hidden_bias"] = self.magnitude["hidden_bias"] + self.magnitude["weights"][m].sum(axis=0)
+        s["weights"][m] *= -1
+        s["visible_bias"][m] *= -1
+        s["visible_offset"][m] = 1 - s["visible_offset"][m]
+        self.magnitude["visible_offset"] = 1 + self.magnitude["visible_offset"]
 
     def order(self):
         """Fisher and Yates, where rows are shuffled."""

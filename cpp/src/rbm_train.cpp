@@ -11,6 +11,7 @@
 #include "harmonium/rbm_likelihood.hpp"
 #include "harmonium/rbm_step.hpp"
 #include "rbm_trainer.hpp"
+#include "unit_states.hpp"
 
 namespace harmonium {
 
@@ -21,7 +22,7 @@ class Trainer : private TrainerBase<T> {
     using Base = TrainerBase<T>;
     using Base::context_, Base::options_, Base::state_, Base::work_, Base::visible_, Base::hidden_, Base::rows_,
         Base::batch_size_, Base::order_;
-    using Base::begin_order, Base::draw, Base::draw_weights, Base::rate, Base::end_step, Base::weight_rms, Base::check_size;
+    using Base::begin_order, Base::draw, Base::draw_weights, Base::mirror_if_mostly_on, Base::rate, Base::end_step, Base::weight_rms, Base::check_size;
 
 public:
     Trainer(Context& context, const States<T>& x, const RbmOptions& options, RbmState<T>& state)
@@ -34,8 +35,8 @@ public:
         counts_.resize(2 * visible_);
         transposed_words_.resize(visible_ * BitMatrix::words_for(all));
         hidden_words_.resize(model_rows(batch_size_) * BitMatrix::words_for(hidden_));
-        choose_monitored();
         if (!state.initialised) initialise();
+        choose_monitored();
     }
 
     RbmEpoch epoch() {
@@ -97,7 +98,7 @@ private:
     void gather(Slot& slot, std::int64_t first, std::uint64_t ahead) {
         slot.n = std::min(batch_size_, rows_ - first);
         slot.batch.gather(order_.empty() ? nullptr : order_.data(), first, slot.n, of_data(slot, all_states(slot)),
-                          draw(Stream::data, ahead, 0));
+                          draw(Stream::data, ahead, 0), work_.mirrored_or_null());
     }
 
     // One gradient step from `now`, whose p(h | data) are known; those of `next` are known afterwards.
@@ -193,21 +194,13 @@ private:
     void initialise() {
         Slot& slot = slots_[0];
         begin_order();
+        if (state_.mirrored && options_.centering) mirror();
         gather(slot, 0, 0);
         const std::int64_t n = slot.n;
+        first_mean(slot);
         draw_weights();
         std::fill(work_.hidden_bias, work_.hidden_bias + hidden_, T(0));
         std::fill(work_.hidden_offset, work_.hidden_offset + hidden_, T(0.5));
-        if (slot.batch.is_bits()) {
-            const BitMatrix bits = of_data(slot, all_states(slot));
-            for (std::int64_t i = 0; i < visible_; ++i) {
-                std::int64_t ones = 0;
-                for (std::int64_t r = 0; r < n; ++r) ones += bits.bit(r, i);
-                data_mean_[i] = static_cast<T>(ones) / static_cast<T>(n);
-            }
-        } else {
-            dense_mean(slot);
-        }
         for (std::int64_t i = 0; i < visible_; ++i) {
             const double on = (std::clamp(static_cast<double>(data_mean_[i]), 0.0, 1.0) * static_cast<double>(n) + 0.5) / (static_cast<double>(n) + 1);
             work_.visible_bias[i] = static_cast<T>(log(on) - log(1 - on));
@@ -222,6 +215,29 @@ private:
         state_.initialised = true;
     }
 
+    // By the numbers in the first batch, not by what is drawn from them: those draws are no mirror images.
+    void mirror() {
+        std::vector<T> row(visible_), first(visible_);
+        std::vector<double> sums(visible_);
+        for (std::int64_t i = 0; i < batch_size_; ++i) {
+            StateBuffer<T>::read_row(x_, order_.empty() ? i : order_[i], row.data());
+            for (std::int64_t j = 0; j < visible_; ++j) sums[j] += static_cast<double>(row[j]);
+            if (i == 0) first = row;
+        }
+        for (std::int64_t j = 0; j < visible_; ++j) mirror_if_mostly_on(j, static_cast<T>(sums[j] / static_cast<double>(batch_size_)), first[j]);
+    }
+
+    // Of a batch that no step has looked at.
+    void first_mean(Slot& slot) {
+        if (!slot.batch.is_bits()) return dense_mean(slot);
+        const BitMatrix bits = of_data(slot, all_states(slot));
+        for (std::int64_t i = 0; i < visible_; ++i) {
+            std::int64_t ones = 0;
+            for (std::int64_t r = 0; r < slot.n; ++r) ones += bits.bit(r, i);
+            data_mean_[i] = static_cast<T>(ones) / static_cast<T>(slot.n);
+        }
+    }
+
     // At most 128 rows and 64 units, evenly spread: scoring them all would cost a good part of an epoch.
     void choose_monitored() {
         const auto spread = [](std::int64_t count, std::int64_t of) {
@@ -234,7 +250,7 @@ private:
         const auto count = static_cast<std::int64_t>(rows.size());
         monitored_.emplace_back(x_, count, count, 0, options_.draw_data);
         monitored_[0].batch.gather(rows.data(), 0, count, BitMatrix(monitored_[0].words.data(), count, visible_),
-                                   {options_.seed, Stream::data, 0});
+                                   {options_.seed, Stream::data, 0}, work_.mirrored_or_null());
     }
 
     double score_monitored() {

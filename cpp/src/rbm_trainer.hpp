@@ -37,6 +37,12 @@ protected:
         return {options_.seed, stream, (work_.steps + ahead) * per_step + static_cast<std::uint64_t>(k)};
     }
 
+    // Whether training begins with unit i mirrored. The first row decides where the mean does not: it is another in 1 - X.
+    void mirror_if_mostly_on(std::int64_t i, T mean, T first) {
+        const bool on = std::abs(mean - T(0.5)) < T(1e-5) ? first > T(0.5) : mean > T(0.5);
+        work_.mirrored[i / 64] |= static_cast<std::uint64_t>(on) << (i % 64);
+    }
+
     // W uniform with standard deviation 0.01.
     void draw_weights() {
         const Draw draw(options_.seed, Stream::weights, 0);

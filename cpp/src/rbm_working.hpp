@@ -22,13 +22,16 @@ public:
 
     // Rows order[0..n), or first, first + 1, ... without order. Bits go to `bits` (n x D), the batch is states().
     // Where numbers are to be drawn from, row i of the batch draws as row i of `draw`.
-    void gather(const std::int64_t* order, std::int64_t first, std::int64_t n, BitMatrix bits, const Draw& draw) {
+    // mirrored: D bits of columns that are read as 1 - x; null: none.
+    void gather(const std::int64_t* order, std::int64_t first, std::int64_t n, BitMatrix bits, const Draw& draw,
+                const std::uint64_t* mirrored) {
         const auto source = [&](std::int64_t i) { return order ? order[first + i] : first + i; };
         if (x_.is_bits()) {
             for (std::int64_t i = 0; i < n; ++i) {
                 const std::uint64_t* from = x_.bits.row(source(i));
                 std::copy(from, from + bits.words(), bits.row(i));
             }
+            mirror(bits, n, mirrored);
             states_ = bits;
         } else if (binary_sparse()) {
             indices_.clear();
@@ -41,7 +44,9 @@ public:
             }
             const SparseRows<T> rows{indptr_.data(), indices_.data(), nullptr, n, x_.cols()};
             pack_bits(rows, bits);
-            states_ = rows;
+            mirror(bits, n, mirrored);
+            if (mirrored) states_ = bits;
+            else states_ = rows;
         } else {
             const std::int64_t cols = x_.cols();
             for (std::int64_t i = 0; i < n; ++i) {
@@ -54,6 +59,9 @@ public:
                     for (std::int64_t k = x_.sparse.indptr[r]; k < x_.sparse.indptr[r + 1]; ++k) {
                         to[x_.sparse.indices[k]] = x_.sparse.values[k];
                     }
+                }
+                for (std::int64_t j = 0; mirrored && j < cols; ++j) {
+                    if (mirrored[j / 64] >> (j % 64) & 1) to[j] = T(1) - to[j];
                 }
                 for (std::int64_t w = 0; draw_ && w < bits.words(); ++w) {  // 64 zeros follow the row
                     bits.row(i)[w] = bernoulli_kernels<T>().draw(draw, static_cast<std::uint32_t>(i), w, to + 64 * w);
@@ -69,6 +77,11 @@ public:
 
 private:
     bool binary_sparse() const { return x_.is_sparse() && x_.bits_only(); }
+    static void mirror(BitMatrix bits, std::int64_t n, const std::uint64_t* mirrored) {
+        for (std::int64_t i = 0; mirrored && i < n; ++i) {
+            for (std::int64_t w = 0; w < bits.words(); ++w) bits.row(i)[w] ^= mirrored[w];
+        }
+    }
 
     States<T> x_, states_;
     bool draw_;
@@ -85,13 +98,14 @@ struct Working {
     Panels<T> weights, weight_velocity, mean_weights;
     T *visible_bias, *hidden_bias, *visible_offset, *hidden_offset, *visible_velocity, *hidden_velocity;
     T *mean_visible_bias, *mean_hidden_bias;
-    std::vector<std::uint64_t> chain_words;
+    std::vector<std::uint64_t> mirrored, chain_words;
     BitMatrix chains;
     std::uint64_t steps, epochs, averaged;
     double travelled;
 
     explicit Working(const RbmState<T>& s)
-        : visible(s.model.visible()), hidden(s.model.hidden()), chain_words(s.chains.rows * s.chains.words()),
+        : visible(s.model.visible()), hidden(s.model.hidden()), mirrored(BitMatrix::words_for(s.model.visible())),
+          chain_words(s.chains.rows * s.chains.words()),
           chains(chain_words.data(), s.chains.rows, s.chains.cols), steps(s.steps), epochs(s.epochs),
           averaged(s.averaged), travelled(s.travelled) {
         const std::int64_t size = Panels<T>::size(visible, hidden);
@@ -104,6 +118,7 @@ struct Working {
         for (T** vector : {&hidden_bias, &hidden_offset, &hidden_velocity, &mean_hidden_bias}) *vector = next, next += hidden;
         const auto take = [](const T* theirs, T* ours, std::int64_t n) { std::copy(theirs, theirs + n, ours); };
         each_vector(s, take);
+        if (s.mirrored) std::copy(s.mirrored, s.mirrored + mirrored.size(), mirrored.begin());
         const Rbm<T>& start = averaged > 0 ? s.last : s.model;
         to_panels<T>(start.weights, weights);
         each_bias(start, visible_bias, hidden_bias, take);
@@ -120,6 +135,7 @@ struct Working {
     void commit(RbmState<T>& s) const {
         const auto give = [](T* theirs, const T* ours, std::int64_t n) { std::copy(ours, ours + n, theirs); };
         each_vector(s, give);
+        if (s.mirrored) std::copy(mirrored.begin(), mirrored.end(), s.mirrored);
         const Rbm<T>& newest = s.last.weights ? s.last : s.model;
         from_panels<T>(weights, newest.weights);
         each_bias(newest, visible_bias, hidden_bias, give);
@@ -135,6 +151,12 @@ struct Working {
         s.epochs = epochs;
         s.travelled = travelled;
         s.averaged = averaged;
+    }
+
+    // For Batch::gather.
+    const std::uint64_t* mirrored_or_null() const {
+        const bool any = std::any_of(mirrored.begin(), mirrored.end(), [](std::uint64_t word) { return word != 0; });
+        return any ? mirrored.data() : nullptr;
     }
 
     // Moves the means to the newest parameters, but for a share of the way; with 0 they are these exactly.

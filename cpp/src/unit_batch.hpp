@@ -51,13 +51,16 @@ public:
         for (std::int64_t i = 0; x.weight && i < n; ++i) weights += static_cast<double>(x.weight[i]);
         if (x.weight) mean_weight_ = weights / static_cast<double>(n);
         if (x.states.is_bits()) bits_.resize(capacity * BitMatrix::words_for(layer.units()));
-        if (x.states.dense) dense_.resize(capacity * layer.units());
+        if (!x.states.is_bits() && !layer.counts()) dense_.resize(capacity * layer.units());
         if (x.observed) {
             const std::int64_t words = n * BitMatrix::words_for(layer.units());
             filled_.assign(x.states.bits.data, x.states.bits.data + words);
         }
         row_.resize(capacity);
     }
+
+    // D bits of bernoulli units that are read as 1 - x from the next gather on, or null.
+    void mirror(const std::uint64_t* units) { mirrored_ = units; }
 
     // Rows order[first..), or first, first + 1, ... without order.
     void gather(const std::int64_t* order, std::int64_t first, std::int64_t n) {
@@ -72,10 +75,10 @@ public:
             const BitMatrix to(bits_.data(), n, units);
             for (std::int64_t i = 0; i < n; ++i) {
                 const std::uint64_t* from = filled_.empty() ? x.bits.row(row_[i]) : filled_.data() + row_[i] * to.words();
-                std::copy(from, from + to.words(), to.row(i));
+                for (std::int64_t w = 0; w < to.words(); ++w) to.row(i)[w] = from[w] ^ mirrored_word(w);
             }
             states_ = to;
-        } else if (x.is_sparse()) {
+        } else if (x.is_sparse() && !mirrored_) {
             starts_.assign(1, 0);
             indices_.clear();
             values_.clear();
@@ -91,7 +94,11 @@ public:
         } else {
             const Matrix<T> to(dense_.data(), n, units);
             for (std::int64_t i = 0; i < n; ++i) {
-                for (std::int64_t j = 0; j < units; ++j) to.row(i)[j] = x.dense.row(row_[i])[j] / scale_[j];
+                StateBuffer<T>::read_row(x, row_[i], to.row(i));
+                for (std::int64_t j = 0; j < units; ++j) {
+                    to.row(i)[j] /= scale_[j];
+                    if (mirrored_word(j / 64) >> (j % 64) & 1) to.row(i)[j] = T(1) - to.row(i)[j];
+                }
             }
             states_ = Matrix<const T>(to);
         }
@@ -117,7 +124,8 @@ public:
                 const std::uint64_t* known = x_.observed.row(row_[i]);
                 std::uint64_t* kept = filled_.data() + row_[i] * now.words();
                 for (std::int64_t w = 0; w < now.words(); ++w) {
-                    kept[w] = now.row(i)[w] = (now.row(i)[w] & known[w]) | (drawn.row(i)[w] & ~known[w]);
+                    now.row(i)[w] = (now.row(i)[w] & known[w]) | (drawn.row(i)[w] & ~known[w]);
+                    kept[w] = now.row(i)[w] ^ mirrored_word(w);
                 }
             }
         }
@@ -163,6 +171,8 @@ public:
     }
 
 private:
+    std::uint64_t mirrored_word(std::int64_t w) const { return mirrored_ ? mirrored_[w] : 0; }
+
     T count_words(std::int64_t i) const {
         double sum = 0;
         const States<T>& x = x_.states;
@@ -178,6 +188,7 @@ private:
 
     const UnitTrainingData<T>& x_;
     const Layer& layer_;
+    const std::uint64_t* mirrored_ = nullptr;
     std::int64_t n_ = 0;
     double mean_words_ = 1, mean_weight_ = 1;
     States<T> states_;

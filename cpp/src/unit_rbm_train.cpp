@@ -15,7 +15,7 @@ template <class T>
 class UnitTrainer : private TrainerBase<T> {
     using Base = TrainerBase<T>;
     using Base::context_, Base::work_, Base::visible_, Base::hidden_, Base::rows_, Base::batch_size_, Base::order_;
-    using Base::begin_order, Base::draw, Base::draw_weights, Base::rate, Base::end_step, Base::weight_rms, Base::check_size;
+    using Base::begin_order, Base::draw, Base::draw_weights, Base::mirror_if_mostly_on, Base::rate, Base::end_step, Base::weight_rms, Base::check_size;
 
 public:
     UnitTrainer(Context& context, const UnitTrainingData<T>& x, const UnitRbmOptions& options, UnitRbmState<T>& state)
@@ -26,6 +26,7 @@ public:
           hidden_data_(hidden_), hidden_difference_(work_.weights.count() * 64), mu_g_(work_.weights.count() * 64 * ((visible_ + rows_per_task - 1) / rows_per_task)),
           g_lambda_(work_.weights.count() * visible_),
           activity_by_unit_(hidden_) {
+        batch_.mirror(work_.mirrored_or_null());
         if (!state.initialised) initialise();
         choose_monitored();
     }
@@ -199,9 +200,9 @@ private:
         begin_order();
         batch_.set_scale(order_.empty() ? nullptr : order_.data(), options_.learn_variance);
         batch_.gather(order_.empty() ? nullptr : order_.data(), 0, batch_size_);
+        first_means();
+        if (state_.mirrored && options_.centering) mirror();
         draw_weights();
-        std::fill(data_means_.begin(), data_means_.end(), T(0));
-        batch_.add_mean(static_cast<T>(1 / (batch_.total_weight() * batch_.mean_words())), data_means_.data());
         const double total = batch_.mean_words() * batch_.total_weight();
         for (const UnitGroup& group : state_.visible.groups) {
             for (std::int64_t i = group.first; i < group.first + group.count; ++i) {
@@ -229,6 +230,26 @@ private:
         model_phase_.commit();
         if (state_.visible_scale) std::copy(batch_.scale().begin(), batch_.scale().end(), state_.visible_scale);
         state_.initialised = true;
+    }
+
+    void first_means() {
+        std::fill(data_means_.begin(), data_means_.end(), T(0));
+        batch_.add_mean(static_cast<T>(1 / (batch_.total_weight() * batch_.mean_words())), data_means_.data());
+    }
+
+    void mirror() {
+        std::int64_t row = 0;
+        while (batch_.weight(row) == T(0) && row + 1 < batch_.rows()) ++row;
+        std::vector<T> first(visible_);
+        StateBuffer<T>::read_row(batch_.states(), row, first.data());
+        for (const UnitGroup& group : state_.visible.groups) {
+            for (std::int64_t i = group.first; group.type == UnitType::bernoulli && i < group.first + group.count; ++i) {
+                mirror_if_mostly_on(i, data_means_[i], first[i]);
+            }
+        }
+        batch_.mirror(work_.mirrored_or_null());
+        batch_.gather(order_.empty() ? nullptr : order_.data(), 0, batch_size_);
+        first_means();
     }
 
     // Units that are unbounded on both sides need a joint density that falls off in every direction, |W| < 1 (for gaussian

@@ -12,6 +12,7 @@ from sklearn.utils.validation import validate_data
 
 from . import _core
 from ._callbacks import CallbackMixin, EpochLoop, epoch_loop
+from ._mirror import TrainingSide, exchange
 from ._rbm_sampling import new_seed
 from ._rbm_scores import ScoringRBM
 from ._validation import bit_words, check_choice, check_flag, check_number, check_X, float_dtype, states
@@ -162,6 +163,8 @@ class BaseRBM(CallbackMixin, ScoringRBM):
             "h_samples_": np.zeros((self.n_chains or self.batch_size, n_components), dtype),
             "n_iter_": 0,
             "history_": {name: [] for name in self._quantities()},
+            "_mirrored": np.zeros((1, -(-n_features // 64)), np.uint64),
+            "_kept": np.zeros(0, dtype),
             "_velocity": np.zeros(0, dtype),
             "_last": np.zeros(0, dtype),
             "_mean": np.zeros(0, dtype),
@@ -186,12 +189,20 @@ class BaseRBM(CallbackMixin, ScoringRBM):
         chains = self._chains(data, self._own("h_samples_", (-1, n_components), dtype))
         model = _flat(weights, visible_bias, hidden_bias)
         velocity, last = self._velocity_of(model), self._last_step(model)
+        mirrored = np.array(self._mirrored)
+        if mirrored.any() and not self.centering:  # only a centred gradient is the same on both sides
+            for parameters in (last, velocity):
+                if parameters.size:
+                    exchange(_parts(parameters, weights.shape), _core.unpack(mirrored, n_features)[0].astype(bool))
+            mirrored[:] = 0
+        begins = not getattr(self, "_initialised", True) and bool(self.centering)
+        side = TrainingSide((weights, visible_bias, hidden_bias), visible_offset, mirrored, begins, self._kept)
         self.components_ = weights.T
         self.intercept_visible_, self.intercept_hidden_ = visible_bias, hidden_bias
         self.visible_offset_, self.hidden_offset_ = visible_offset, hidden_offset
         self.n_features_in_ = self._columns(n_features)
 
-        self._velocity, self._last = velocity, last
+        self._velocity, self._last, self._mirrored = velocity, last, mirrored
         counters = np.array(
             [self._steps, self.n_iter_, getattr(self, "_initialised", True), self._averaged], dtype=np.int64
         )
@@ -205,6 +216,8 @@ class BaseRBM(CallbackMixin, ScoringRBM):
             self._steps, self.n_iter_ = int(counters[0]), int(counters[1])
             self._travelled, self._averaged = float(travelled[0]), int(counters[3])
             self._initialised = True
+            side.give_back()
+            self._kept = side.keep().astype(dtype, copy=False)
             self._mean = _flat(weights, visible_bias, hidden_bias) if self.averaging else last
             for name, values in zip(self._quantities(), quantities[: self.n_iter_ - first].T, strict=True):
                 self.history_[name] = before[name] + values.tolist()
@@ -219,8 +232,8 @@ class BaseRBM(CallbackMixin, ScoringRBM):
         with epoch_loop(self, n_epochs, X=X, y=y) as loop:
             try:
                 self._run(
-                    data, (weights, visible_bias, hidden_bias), _parts(last, weights.shape),
-                    (visible_offset, hidden_offset), _parts(velocity, weights.shape), chains,
+                    data, side.model, _parts(last, weights.shape),
+                    (side.visible_offset, hidden_offset, mirrored), _parts(velocity, weights.shape), chains,
                     (counters, travelled, quantities), on_epoch,
                 )  # fmt: skip
             except _core.DivergenceError as error:
@@ -303,7 +316,7 @@ class BaseRBM(CallbackMixin, ScoringRBM):
 
     def _fitted_attributes(self) -> dict[str, Any]:
         private = (
-            "_velocity", "_last", "_mean", "_steps", "_travelled", "_averaged", "_seed", "_n_draws", "_initialised",
+            "_mirrored", "_kept", "_velocity", "_last", "_mean", "_steps", "_travelled", "_averaged", "_seed", "_n_draws", "_initialised",
             "_one_hot", "_n_columns", "_mean_words",
         )  # fmt: skip
         return {

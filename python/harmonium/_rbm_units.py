@@ -318,6 +318,7 @@ class UnitsRBM(BaseRBM):
             "swaps": swaps,
             "visible_offset": offsets[0],
             "hidden_offset": offsets[1],
+            "mirrored": offsets[2],
         }
         for prefix, parts in (("", model), ("last_", last), ("velocity_", velocity)):
             arrays.update(zip((f"{prefix}weights", f"{prefix}visible", f"{prefix}hidden"), parts, strict=True))

@@ -21,7 +21,7 @@ Rbm<T> model_of(const Array<T>& weights, const Array<T>& visible_bias, const Arr
 template <class T>
 void train(const PyStates& x, Array<T> weights, Array<T> visible_bias, Array<T> hidden_bias, Array<T> last_weights,
            Array<T> last_visible_bias, Array<T> last_hidden_bias, Array<T> visible_offset,
-           Array<T> hidden_offset, Array<T> weight_velocity, Array<T> visible_velocity, Array<T> hidden_velocity,
+           Array<T> hidden_offset, Words mirrored, Array<T> weight_velocity, Array<T> visible_velocity, Array<T> hidden_velocity,
            Words chains, Array<std::int64_t> counters, Array<double> travelled, Array<double> quantities, const std::string& method,
            std::int64_t n_gibbs_steps, std::int64_t batch_size, double learning_rate, double annealing,
            double averaging, double momentum, double weight_decay, bool centering, bool shuffle, bool draw_data, double divergence_limit, std::uint64_t seed,
@@ -34,6 +34,7 @@ void train(const PyStates& x, Array<T> weights, Array<T> visible_bias, Array<T> 
     }
     state.visible_offset = mutable_vector(visible_offset, w.rows);
     state.hidden_offset = mutable_vector(hidden_offset, w.cols);
+    state.mirrored = mutable_bits(mirrored, w.rows).row(0);
     if (momentum != 0) {
         state.weight_velocity = mutable_matrix(weight_velocity);
         state.visible_velocity = mutable_vector(visible_velocity, w.rows);
@@ -164,7 +165,7 @@ void bind_typed(py::module_& m) {
     const auto exactly = [](const char* name) { return py::arg(name).noconvert(); };
     const auto weights = exactly("weights"), visible_bias = exactly("visible_bias"), hidden_bias = exactly("hidden_bias");
     m.def("rbm_train", &train<T>, py::arg("x"), weights, visible_bias, hidden_bias, exactly("last_weights"),
-          exactly("last_visible_bias"), exactly("last_hidden_bias"), exactly("visible_offset"), exactly("hidden_offset"), exactly("weight_velocity"), exactly("visible_velocity"), exactly("hidden_velocity"),
+          exactly("last_visible_bias"), exactly("last_hidden_bias"), exactly("visible_offset"), exactly("hidden_offset"), exactly("mirrored"), exactly("weight_velocity"), exactly("visible_velocity"), exactly("hidden_velocity"),
           exactly("chains"), exactly("counters"), exactly("travelled"), exactly("quantities"), py::arg("method"), py::arg("n_gibbs_steps"),
           py::arg("batch_size"), py::arg("learning_rate"), py::arg("annealing"), py::arg("averaging"), py::arg("momentum"), py::arg("weight_decay"),
           py::arg("centering"), py::arg("shuffle"), py::arg("draw_data"), py::arg("divergence_limit"), py::arg("seed"), py::arg("on_epoch"));

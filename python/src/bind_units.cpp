@@ -81,6 +81,8 @@ void train(const PyStates& x, const py::object& sample_weight, const py::object&
     Array<T> visible_offset = at("visible_offset"), hidden_offset = at("hidden_offset"), chains = at("chains"), scale = at("scale");
     state.visible_offset = mutable_vector(visible_offset, state.model.visible());
     state.hidden_offset = mutable_vector(hidden_offset, state.model.hidden());
+    auto mirrored = arrays["mirrored"].cast<Words>();
+    state.mirrored = mutable_bits(mirrored, state.model.visible()).row(0);
     state.unit_chains = mutable_matrix(chains);
     state.visible_scale = mutable_vector(scale, state.model.visible());
     auto swaps = arrays["swaps"].cast<Array<double>>();

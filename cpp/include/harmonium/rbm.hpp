@@ -53,6 +53,9 @@ struct RbmState {
     Matrix<T> weight_velocity;    // D x H, D, H; no data where momentum is 0
     T* visible_velocity = nullptr;
     T* hidden_velocity = nullptr;
+    // D bits, or null: columns that training reads as 1 - x, chosen where it begins: those that are mostly 1, with centring.
+    // All parameters are then of these columns. Learning from 1 - X is so the same as from X, and few ones are fast.
+    std::uint64_t* mirrored = nullptr;
     BitMatrix chains;             // n_chains x H: the persistent chains' hidden states, any number; with cd, states drawn
                                   // from the model of the epoch's last batch of so many rows
     std::uint64_t steps = 0;      // gradient steps and passes over data done
