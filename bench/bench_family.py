@@ -1,7 +1,7 @@
 """The figures of the RBM family: exact likelihoods of small machines, bags of words, tempering, annealing.
 
-1. Bars and Stripes (4 x 4) and Shifting Bar (9), all patterns, centred PCD: exact log-likelihood of 10 seeds, summed over
-   patterns; the ceiling is that of a table of the patterns.
+1. Bars and Stripes (4 x 4) and Shifting Bar (9), all patterns, centred PCD: exact log-likelihood of 10 seeds, summed
+   over patterns; the ceiling is that of a table of the patterns.
 2. mushrooms, dna and nips-0-12 with 23 hidden units, exact: mean test log-likelihood beside the published RBM's
    (Larochelle and Murray 2011, as reprinted by Germain et al. 2015).
 3. Replicated softmax on 20 Newsgroups, CSR: an epoch of CD-1 beside the same in PyTorch on a dense float32 matrix.

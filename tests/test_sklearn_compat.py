@@ -43,7 +43,7 @@ def assert_same_model(a, b):
     [
         BernoulliRBM(n_components=4, n_iter=2, check_range=False),
         BernoulliRBM(n_components=4, check_range=False),
-        # Without sample_weight: contrastive divergence draws for every row, a row of weight 2 is not two rows to the bit.
+        # Without sample_weight: contrastive divergence draws for every row, one of weight 2 is not two rows to the bit.
         BernoulliRBM(n_components=4, method="cd", momentum=0.5, check_range=False),
         RBM(n_components=4, n_iter=2, check_range=False),
         RBM(n_components=4, n_iter=2, visible="gaussian"),

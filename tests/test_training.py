@@ -233,13 +233,16 @@ def test_centring_learns_flipped_data_equally_well(digits):
     assert flipped.min() > reached[False, "flipped"].max()
 
 
-@pytest.mark.parametrize("as_given", [lambda X: X, sp.csr_matrix, lambda X: 0.9 * X + 0.05], ids=["dense", "CSR", "grey"])
+FORMS = {"dense": lambda X: X, "CSR": sp.csr_matrix, "grey": lambda X: 0.9 * X + 0.05}
+
+
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("more", [{}, {"method": "cd", "momentum": 0.5}, {"l1": 1e-3}, {"draw_data": True}], ids=str)
-def test_the_mirror_image_is_learned_from_the_mirror_image(digits, as_given, more):
+def test_the_mirror_image_is_learned_from_the_mirror_image(digits, form, more):
     """All columns of 1 - X are the others' mirror images: so is all that is learned from them, in one call or two."""
-    rbm = RBM(20, n_iter=2, batch_size=16, random_state=0, **more).fit(as_given(digits[:100].astype(np.float64)))
+    rbm = RBM(20, n_iter=2, batch_size=16, random_state=0, **more).fit(FORMS[form](digits[:100].astype(np.float64)))
     image = RBM(20, n_iter=2, batch_size=16, random_state=0, **more)
-    X = as_given(1 - digits[:100].astype(np.float64))
+    X = FORMS[form](1 - digits[:100].astype(np.float64))
     image.partial_fit(X).partial_fit(X)
     W = rbm.components_
     assert 0 < (rbm.visible_offset_ > 0.5).sum() < 64

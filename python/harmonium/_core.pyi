@@ -71,7 +71,7 @@ def rbm_train(
     last_hidden_bias: Array,
     visible_offset: Array,
     hidden_offset: Array,
-    mirrored: Words,
+    mirrored: Array,
     weight_velocity: Array,
     visible_velocity: Array,
     hidden_velocity: Array,

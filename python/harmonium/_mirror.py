@@ -24,9 +24,9 @@ def exchange(model: Model, columns: np.ndarray) -> None:
 class TrainingSide:
     """The arrays that the core trains: the user's own, or copies behind the mirror.
 
-    `words` are the mirrored columns' bits, which the core fills in where training begins. `kept` is what `keep` returned
-    when training last stopped: hidden biases and offsets lose bits on the way to the user's side, and training goes on
-    from those that it had unless the user's have been changed since.
+    `words` are the mirrored columns' bits, which the core fills in where training begins. `kept` is what `keep`
+    returned when training last stopped: hidden biases and offsets lose bits on the way to the user's side, and training
+    goes on from those that it had unless the user's have been changed since.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class TrainingSide:
     def _on_the_users_side(self) -> tuple[np.ndarray, ...]:
         columns = self.columns()
         model = tuple(part.copy() for part in self.model)
-        exchange(model, columns)  # type: ignore[arg-type]
+        exchange(model, columns)
         return *model, np.where(columns, 1 - self.visible_offset, self.visible_offset)
 
     def give_back(self) -> None:

@@ -54,6 +54,8 @@ class BaseRBM(CallbackMixin, ScoringRBM):
     _steps: int
     _travelled: float
     _averaged: int
+    _mirrored: np.ndarray
+    _kept: np.ndarray
     history_: dict[str, list[float]]
 
     def fit(self, X: Any, y: Any = None) -> Any:
@@ -316,8 +318,8 @@ class BaseRBM(CallbackMixin, ScoringRBM):
 
     def _fitted_attributes(self) -> dict[str, Any]:
         private = (
-            "_mirrored", "_kept", "_velocity", "_last", "_mean", "_steps", "_travelled", "_averaged", "_seed", "_n_draws", "_initialised",
-            "_one_hot", "_n_columns", "_mean_words",
+            "_mirrored", "_kept", "_velocity", "_last", "_mean", "_steps", "_travelled", "_averaged", "_seed",
+            "_n_draws", "_initialised", "_one_hot", "_n_columns", "_mean_words",
         )  # fmt: skip
         return {
             name: value

@@ -63,8 +63,9 @@ def visible_pairs(who: str, visible: Any) -> list[tuple[str, int]]:
     for kind, count in pairs:
         if kind not in VISIBLE or kind == "count" or count < 1:
             raise ValueError(
-                f"{who}: visible={visible!r:.60} holds ({kind!r}, {count}); a block has one of the types 'bernoulli', 'gaussian', "
-                "'categorical' and at least 1 column (a bag of words stands alone: its size scales the hidden biases)"
+                f"{who}: visible={visible!r:.60} holds ({kind!r}, {count}); a block has one of the types 'bernoulli', "
+                "'gaussian', 'categorical' and at least 1 column (a bag of words stands alone: its size scales the hidden "
+                "biases)"
             )
     return pairs
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ._rbm_base import BaseRBM
-from ._rbm_units import UnitsRBM
+from ._unit_training import UnitsRBM
 
 
 class RBM(UnitsRBM):
@@ -63,8 +63,8 @@ class RBM(UnitsRBM):
         Of method="pt": from the model to independent units with the data's means, in equal steps.
     centering : bool, default=True
         Subtract running means from the states in the gradient (Melchior, Fischer, Wiskott 2016): learning then
-        does not care whether a unit is mostly on or mostly off. Bernoulli columns that are mostly 1 are trained as 1 - x:
-        the same gradient, so X and 1 - X give the same model, mirrored, and in the same time.
+        does not care whether a unit is mostly on or mostly off. Bernoulli columns that are mostly 1 are trained as
+        1 - x: the same gradient, so X and 1 - X give the same model, mirrored, and in the same time.
     batch_size : int, default=100
     n_iter : int, default=20
         Passes over the data.

@@ -1,0 +1,122 @@
+"""RBMs with units of any type: their layers, and the means of one given the other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_array
+
+from . import _core, _unit_partition
+from ._rbm_base import BaseRBM
+from ._units import UnitStates, VisibleLayer, hidden_groups, parse_visible
+from ._validation import check_X
+
+
+class UnitLayersRBM(BaseRBM):
+    """`BaseRBM` for all types of units; where all is plain Bernoulli, its own methods do the work."""
+
+    visible: Any
+    hidden: str
+    n_categories: Any
+    learn_variance: bool
+    l1: float
+    sparsity_target: float
+    sparsity_cost: float
+    fast_learning_rate: float
+    n_temperatures: int
+    allow_missing: bool
+    n_categories_: np.ndarray
+    visible_scale_: np.ndarray
+    swap_rates_: np.ndarray
+
+    def _plain(self) -> bool:
+        """Whether all units are Bernoulli units, in one block."""
+        return isinstance(self.visible, str) and self.visible == self.hidden == "bernoulli"
+
+    def _plain_training(self) -> bool:
+        return (
+            self._plain()
+            and self.method in ("cd", "pcd")
+            and not (self.l1 or self.sparsity_cost or self.allow_missing or self.learn_variance)
+        )
+
+    def _layer(self) -> VisibleLayer:
+        who = type(self).__name__
+        n_units = np.shape(self.components_)[1]
+        blocks = parse_visible(who, self.visible, self._columns(n_units))
+        return VisibleLayer(who, blocks, self._categories(n_units), getattr(self, "_one_hot", False))
+
+    def _categories(self, n_units: int) -> tuple[int, ...]:
+        """Of each categorical column; of a model put together by assignment as n_categories says."""
+        if hasattr(self, "n_categories_"):
+            return tuple(map(int, self.n_categories_))
+        if self.n_categories is None or not isinstance(self.visible, str):
+            return () if self.n_categories is None else tuple(map(int, np.atleast_1d(self.n_categories)))
+        given = np.atleast_1d(self.n_categories)
+        return tuple(map(int, given if given.size > 1 else np.repeat(given, n_units // given[0])))
+
+    def _columns(self, n_units: int) -> int:
+        if hasattr(self, "_n_columns"):
+            return self._n_columns
+        if not isinstance(self.visible, str):
+            return sum(count for _, count in self.visible)
+        return len(self._categories(n_units)) if self.visible == "categorical" else n_units
+
+    def _scale(self) -> np.ndarray:
+        n_units = np.shape(self.components_)[1]
+        return np.asarray(getattr(self, "visible_scale_", np.ones(n_units)), dtype=np.float64)
+
+    def _unit_model(self) -> _unit_partition.UnitModel:
+        weights, visible_bias, hidden_bias = self._model()
+        layer = self._layer()
+        if layer.n_units != len(visible_bias):
+            raise ValueError(
+                f"{type(self).__name__}: components_ has {len(visible_bias)} columns, the visible layer "
+                f"{layer.n_units} units"
+            )
+        return weights, visible_bias, hidden_bias, layer.groups, hidden_groups(self.hidden, len(hidden_bias))
+
+    def _unit_states(self, method: str, X: Any, name: str = "X") -> UnitStates:
+        return self._layer().encode(f"{type(self).__name__}.{method}: {name}", X, self._model()[0].dtype, self._scale())
+
+    def transform(self, X: Any) -> np.ndarray:
+        """The hidden units' means given every row of X: p(h = 1 | v) = sigmoid(c + v W) for bernoulli units.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix of shape (n_samples, n_features), as in `fit`
+
+        Returns
+        -------
+        H : array of shape (n_samples, n_components), in the dtype of the model
+        """
+        if self._plain():
+            return super().transform(X)
+        model = self._unit_model()
+        data = self._unit_states("transform", check_X(self, X, reset=False))
+        return _core.unit_probability(*model, data.states, data.exposure, False)
+
+    def inverse_transform(self, H: Any) -> np.ndarray:
+        """The visible units' means given every row h of H: p(v = 1 | h) = sigmoid(b + W h) for bernoulli units.
+
+        Parameters
+        ----------
+        H : array-like or CSR matrix of shape (n_samples, n_components)
+            Hidden states, or means as `transform` gives them.
+
+        Returns
+        -------
+        X : array of shape (n_samples, n_units), in the dtype of the model
+            Categorical columns as probabilities of their categories; of a bag of words, of its words.
+        """
+        if self._plain():
+            return super().inverse_transform(H)
+        model = self._unit_model()
+        who = f"{type(self).__name__}.inverse_transform"
+        H = check_array(H, dtype=[model[0].dtype], input_name="H", estimator=self)
+        if H.shape[1] != model[0].shape[1]:
+            raise ValueError(f"{who}: H has {H.shape[1]} columns, the model has {model[0].shape[1]} hidden units")
+        exposure = np.ones(len(H), model[0].dtype) if self._layer().counts else None
+        means = _core.unit_probability(*model, _core.States.from_dense(np.ascontiguousarray(H)), exposure, True)
+        return (means * self._scale()).astype(means.dtype)

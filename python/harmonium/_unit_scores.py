@@ -1,0 +1,243 @@
+"""Energies and likelihoods of RBMs with units of any type."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_array
+
+from . import _core, _unit_partition
+from ._callbacks import progress_bar
+from ._log_partition import LogPartition, bracket
+from ._unit_sampling import UnitSamplingRBM
+from ._validation import check_flag, check_X
+
+
+class UnitScoresRBM(UnitSamplingRBM):
+    """Adds `energy`, `free_energy`, `score_samples`, `log_likelihood` and `log_partition`."""
+
+    def energy(self, V: Any, H: Any) -> np.ndarray:
+        """E(v, h), row by row: -b.v - c.h - v W h, with (x - bias)^2 / 2 instead of -bias x for gaussian units.
+
+        relu units have h^2 / 2 - c h. Gaussian visible columns are divided by `visible_scale_` first; under a bag of
+        N words the hidden biases count N times.
+
+        Parameters
+        ----------
+        V : array-like or CSR matrix of shape (n_samples, n_features)
+        H : array-like of shape (n_samples, n_components)
+
+        Returns
+        -------
+        energy : float64 array of shape (n_samples,)
+        """
+        if self._plain():
+            return super().energy(V, H)
+        who = f"{type(self).__name__}.energy"
+        weights, b, c = (part.astype(np.float64) for part in self._unit_model()[:3])
+        layer = self._layer()
+        data = layer.encode(f"{who}: V", check_X(self, V, reset=False), np.dtype(np.float64), self._scale())
+        units = data.states.dense()
+        H = check_array(H, dtype=np.float64, input_name="H", estimator=self)
+        if H.shape != (len(units), len(c)):
+            raise ValueError(f"{who}: H is {H.shape}, {(len(units), len(c))} is needed")
+        if (self.hidden != "gaussian" and (H < 0).any()) or (self.hidden == "bernoulli" and (H > 1).any()):
+            raise ValueError(
+                f"{who}: H holds values that {self.hidden} units cannot take, from {H.min():g} to {H.max():g}"
+            )
+        words = 1.0 if data.exposure is None else data.exposure[:, None].astype(np.float64)
+        energy = -((units @ weights) * H).sum(axis=1)
+        for block in layer.blocks:
+            x, bias = units[:, block.units], b[block.units]
+            energy += (0.5 * (x - bias) ** 2 if block.type == "gaussian" else -x * bias).sum(axis=1)
+        if self.hidden == "gaussian":
+            return energy + (0.5 * (H - c) ** 2).sum(axis=1)
+        return energy + ((0.5 * H**2 if self.hidden == "relu" else 0) - words * c * H).sum(axis=1)
+
+    def free_energy(self, X: Any) -> np.ndarray:
+        """F(v) = -log of the sum (or integral) over h of exp(-E(v, h)), so p(v) = exp(-F(v)) / Z.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        free_energy : float64 array of shape (n_samples,), in nats
+        """
+        if self._plain():
+            return super().free_energy(X)
+        model = self._unit_model()
+        data = self._unit_states("free_energy", check_X(self, X, reset=False))
+        return _core.unit_free_energy(*model, data.states, data.exposure)
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """Pseudo-log-likelihood of every row, exact: the sum of log p(this | all others) (Besag 1975).
+
+        The terms are units, choices of categorical columns, words of a bag, or (log densities of) gaussian columns.
+        Nothing is drawn: equal rows score equally.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        pseudo_log_likelihood : float64 array of shape (n_samples,), in nats
+        """
+        if self._plain():
+            return super().score_samples(X)
+        model = self._unit_model()
+        _unit_partition.check_proper(f"{type(self).__name__}.score_samples", model)
+        data = self._unit_states("score_samples", check_X(self, X, reset=False))
+        return _core.unit_pseudo_log_likelihood(*model, data.states, data.exposure) - self._log_scale()
+
+    def _log_scale(self) -> float:
+        return float(np.log(self._scale()).sum())
+
+    def log_likelihood(self, X: Any, *, log_partition: LogPartition | None = None, return_bracket: bool = False) -> Any:
+        """log p(v) = -F(v) - log Z of every row; densities where units are gaussian.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix of shape (n_samples, n_features)
+        log_partition : LogPartition or None
+            What `log_partition()` returned, to compute Z once for several X. None: ``log_partition()`` is called, or
+            ``log_partition("bracket")`` with return_bracket where Z is not to be had exactly. Not for bags of words:
+            Z depends on their size, and is computed for every size in X.
+        return_bracket : bool, default=False
+            Return (log_likelihood, lower, upper), by log Z's upper and lower bounds.
+
+        Returns
+        -------
+        log_likelihood : float64 array of shape (n_samples,), in nats. Every row shares the error of log Z. Of a bag of
+            words: of its words in one order, given their number.
+        lower, upper : arrays of the same shape, with return_bracket only.
+
+        Raises
+        ------
+        ValueError
+            If X holds values that have no probability under this model.
+        """
+        if self._plain():
+            return super().log_likelihood(X, log_partition=log_partition, return_bracket=return_bracket)
+        who = f"{type(self).__name__}.log_likelihood"
+        check_flag(who, "return_bracket", return_bracket)
+        if not (log_partition is None or isinstance(log_partition, LogPartition)):
+            raise TypeError(f"{who}: log_partition={log_partition!r}, what log_partition() returns is needed")
+        model = self._unit_model()
+        layer = self._layer()
+        data = self._unit_states("log_likelihood", check_X(self, X, reset=False))
+        if layer.binary and data.states.is_dense():
+            raise ValueError(f"{who}: X holds values between 0 and 1, the model only gives 0 and 1 a probability")
+        minus_energy = -_core.unit_free_energy(*model, data.states, data.exposure)
+        if layer.counts:
+            if log_partition is not None:
+                raise ValueError(f"{who}: log Z of a bag depends on its number of words; leave log_partition out")
+            z = self._partitions_of(data.exposure, return_bracket)
+        else:
+            if log_partition is None:
+                log_partition = self.log_partition(
+                    "bracket" if return_bracket and not self._is_exact(model) else "auto"
+                )
+            z = np.array([[log_partition.value], [log_partition.lower], [log_partition.upper]])
+        if not return_bracket:
+            return minus_energy - z[0]
+        return minus_energy - z[0], minus_energy - z[2], minus_energy - z[1]
+
+    @staticmethod
+    def _is_exact(model: _unit_partition.UnitModel) -> bool:
+        return _unit_partition.is_gaussian(model) or _unit_partition.enumerable(model)[0] > 0
+
+    def _partitions_of(self, words: Any, with_bracket: bool) -> np.ndarray:
+        """Value, lower and upper bound of log Z for bags of each of these sizes."""
+        model = self._unit_model()
+        sizes, where = np.unique(words, return_inverse=True)
+        if self._is_exact(model):
+            terms = _unit_partition.terms(model, None)
+            values = np.array([_unit_partition.of_words(terms, n) for n in sizes])
+            return np.stack([values] * 3)[:, where]
+        found = [self.log_partition("bracket" if with_bracket else "ais", n_words=int(n)) for n in sizes]
+        return np.array([[z.value, z.lower, z.upper] for z in found]).T[:, where]
+
+    def log_partition(
+        self,
+        method: str = "auto",
+        *,
+        n_runs: int = 100,
+        n_betas: int = 5000,
+        betas: Any = None,
+        n_words: int | None = None,
+        random_state: Any = None,
+    ) -> LogPartition:
+        """log Z = log of the sum or integral over v and h of exp(-E(v, h)).
+
+        Parameters
+        ----------
+        method : {"auto", "exact", "ais", "reverse_ais", "bracket"}, default="auto"
+            exact: sum over all states of the smaller layer that has finitely many (25 bernoulli units), the other
+            integrated; of gaussian visible and hidden units, in closed form.
+            ais: annealed importance sampling (Neal 2001; Salakhutdinov and Murray 2008) up from independent
+            units with the data's base rates. Its weights are right on average, so log Z comes out too low more
+            often than too high, and likelihoods too good.
+            reverse_ais: down from samples of the model, which errs to the other side (Burda et al. 2015).
+            bracket: both, and log Z between them. Where the two are far apart, neither can be believed: take more
+            temperatures, and more steps before the samples.
+            auto: exact where that is possible, else ais.
+        n_runs : int, default=100
+            Independent chains.
+        n_betas : int, default=5000
+            Temperatures, in the proportions of Salakhutdinov and Murray's schedule.
+        betas : array-like, "salakhutdinov-murray" or None
+            The temperatures themselves, rising from 0 to 1; the name stands for the published schedule of 14,501:
+            steps of 1e-3 up to 0.5, of 1e-4 up to 0.9, of 1e-5 up to 1.
+        n_words : int or None
+            Size of the bag of words that Z is wanted for. None: the mean of the training data's.
+        random_state : int, RandomState or None, as in `gibbs`
+
+        Returns
+        -------
+        log_partition : LogPartition
+            With `value`, `std_error`, `lower`, `upper` and `effective_sample_size`.
+        """
+        who = f"{type(self).__name__}.log_partition"
+        if self._plain():
+            if n_words is not None:
+                raise ValueError(f"{who}: n_words={n_words!r}, but the visible units are no bag of words")
+            return super().log_partition(method, n_runs=n_runs, n_betas=n_betas, betas=betas, random_state=random_state)
+        steps = self._check_partition(who, method, n_runs, n_betas, betas)
+        model = self._unit_model()
+        _unit_partition.check_proper(who, model)
+        exposure = self._words(who, n_words, 1, model[0].dtype)
+        words = 1.0 if exposure is None else float(exposure[0])
+        if method == "exact" or (method == "auto" and self._is_exact(model)):
+            if not self._is_exact(model):
+                raise ValueError(f'{who}: neither layer has at most 2^25 states; use method="ais"')
+            with progress_bar(who, self.verbose) as progress:
+                if exposure is not None:
+                    value = _unit_partition.of_words(_unit_partition.terms(model, progress), words)
+                    return LogPartition(value, 0.0, value, value, np.inf, "exact")
+                return self._shifted(_unit_partition.exact(model, progress))
+        seed = self._draw_seed(random_state)
+        base = _unit_partition.base_biases(model, getattr(self, "visible_offset_", None))
+
+        def one(downwards: bool) -> LogPartition:
+            start = None
+            if downwards:
+                size = None if exposure is None else int(words)
+                drawn = self.sample(n_runs, n_words=size, random_state=seed % 2**32)
+                start = self._unit_states("log_partition", drawn, "start")
+            with progress_bar(who, self.verbose) as progress:
+                return self._shifted(_unit_partition.annealed(model, base, steps, n_runs, seed, start, words, progress))
+
+        if method != "bracket":
+            return one(method == "reverse_ais")
+        return bracket(one(False), one(True))
+
+    def _shifted(self, z: LogPartition) -> LogPartition:
+        """Z of densities of X from Z of densities of X divided by its standard deviations."""
+        shift = self._log_scale()
+        return LogPartition(
+            z.value + shift, z.std_error, z.lower + shift, z.upper + shift, z.effective_sample_size, z.method
+        )
