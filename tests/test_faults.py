@@ -314,3 +314,34 @@ def test_a_large_fit_adds_little_memory(dtype):
     assert done.returncode == 0, done.stderr
     # MB. X has 45, as float32 180; its bits have 6, the parameters and their copies 3 each.
     assert 0 < float(done.stdout) < 100
+
+
+# -- what fails after a start ---------------------------------------------------------------------------------------
+
+
+def test_an_error_of_the_core_before_the_first_step_leaves_the_estimator_as_it_was(digits):
+    """2^30 states are refused by the core only, when the new model has been allocated."""
+    rbm = RBM(30, n_iter=2, random_state=0).fit(digits[:50])
+    before = {name: np.copy(getattr(rbm, name)) for name in ("components_", "intercept_hidden_", "h_samples_")}
+    with pytest.raises(ValueError, match="states"):
+        rbm.set_params(method="exact").fit(digits[:50])
+    assert rbm.n_iter_ == 2
+    for name, value in before.items():
+        tolerance.same_bits(np.ascontiguousarray(getattr(rbm, name)), np.ascontiguousarray(value))
+    never = RBM(30, method="exact", random_state=0)
+    with pytest.raises(ValueError, match="states"):
+        never.fit(digits[:50])
+    assert not hasattr(never, "components_")
+    never.set_params(method="cd").partial_fit(digits[:50])
+    assert np.ptp(never.components_, axis=0).max() > 0
+
+
+@pytest.mark.parametrize("change", [{"l1": 1e-3}, {"method": "pt"}, {"method": "fpcd"}], ids=str)
+def test_history_goes_on_when_the_way_of_training_changes(digits, change):
+    rbm = RBM(5, n_iter=2, random_state=0).fit(digits[:50])
+    rbm.set_params(**change)
+    rbm.partial_fit(digits[:50])
+    rbm.set_params(l1=0, method="cd").partial_fit(digits[:50])
+    assert rbm.n_iter_ == 4 and {len(values) for values in rbm.history_.values()} == {4}
+    assert np.isnan(rbm.history_["pseudo_log_likelihood"]).tolist() == [False, False, True, False]
+    assert np.isnan(rbm.history_["reconstruction_error"]).tolist() == [True, True, False, True]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any
 
@@ -80,8 +82,9 @@ class BaseRBM(CallbackMixin, ScoringRBM):
             on Ctrl-C and when a callback raises.
         """
         data, dtype = self._check_fit(X, fresh=True)
-        self._start(X, data.cols, dtype)
-        return self._train(data, self.n_iter, X, y)
+        with self._as_before_unless_begun():
+            self._start(X, data.cols, dtype)
+            return self._train(data, self.n_iter, X, y)
 
     def partial_fit(self, X: Any, y: Any = None) -> Any:
         """Train on with one pass over X, in batches; the first call starts as `fit` does.
@@ -100,9 +103,22 @@ class BaseRBM(CallbackMixin, ScoringRBM):
         """
         fresh = not hasattr(self, "components_")
         data, dtype = self._check_fit(X, fresh=fresh)
-        if fresh:
-            self._start(X, data.cols, dtype)
-        return self._train(data, 1, X, y)
+        with self._as_before_unless_begun():
+            if fresh:
+                self._start(X, data.cols, dtype)
+            return self._train(data, 1, X, y)
+
+    @contextmanager
+    def _as_before_unless_begun(self) -> Iterator[None]:
+        """Undo a start whose training fails before the core has filled in the first parameters."""
+        before = dict(vars(self))
+        try:
+            yield
+        except BaseException:
+            if not getattr(self, "_initialised", True):
+                vars(self).clear()
+                vars(self).update(before)
+            raise
 
     def _check_parameters(self) -> None:
         who = type(self).__name__
@@ -164,7 +180,7 @@ class BaseRBM(CallbackMixin, ScoringRBM):
             "hidden_offset_": np.full(n_components, 0.5, dtype),
             "h_samples_": np.zeros((self.n_chains or self.batch_size, n_components), dtype),
             "n_iter_": 0,
-            "history_": {name: [] for name in self._quantities()},
+            "history_": {},
             "_mirrored": np.zeros((1, -(-n_features // 64)), np.uint64),
             "_kept": np.zeros(0, dtype),
             "_velocity": np.zeros(0, dtype),
@@ -209,25 +225,27 @@ class BaseRBM(CallbackMixin, ScoringRBM):
             [self._steps, self.n_iter_, getattr(self, "_initialised", True), self._averaged], dtype=np.int64
         )
         travelled = np.array([self._travelled])
-        quantities = np.zeros((n_epochs, len(self._quantities())))
-        before = {name: list(values) for name, values in self.history_.items()}
-        first = self.n_iter_
+        names, first = self._quantities(data), self.n_iter_
+        quantities = np.zeros((n_epochs, len(names)))
+        # What earlier passes did not record, or these will not, is NaN there.
+        before = {name: list(self.history_.get(name, [np.nan] * first)) for name in (*names, *self.history_)}
 
         def catch_up() -> None:
             """Bring the attributes to the epoch that the core's arrays are of; as often as one likes."""
             self._steps, self.n_iter_ = int(counters[0]), int(counters[1])
             self._travelled, self._averaged = float(travelled[0]), int(counters[3])
-            self._initialised = True
+            self._initialised = bool(counters[2])
             side.give_back()
             self._kept = side.keep().astype(dtype, copy=False)
             self._mean = _flat(weights, visible_bias, hidden_bias) if self.averaging else last
-            for name, values in zip(self._quantities(), quantities[: self.n_iter_ - first].T, strict=True):
-                self.history_[name] = before[name] + values.tolist()
+            new = dict(zip(names, quantities[: self.n_iter_ - first].T.tolist(), strict=True))
+            none = [np.nan] * (self.n_iter_ - first)
+            self.history_ = {name: values + new.get(name, none) for name, values in before.items()}
             self.h_samples_ = self._chain_states(chains, n_components, dtype)
 
         def on_epoch() -> bool:
             catch_up()
-            now = dict(zip(self._quantities(), quantities[self.n_iter_ - first - 1].tolist(), strict=True))
+            now = dict(zip(names, quantities[self.n_iter_ - first - 1].tolist(), strict=True))
             return loop.epoch_end(now, self._fitted_attributes)
 
         loop: EpochLoop
@@ -268,7 +286,7 @@ class BaseRBM(CallbackMixin, ScoringRBM):
             bool(self.shuffle), bool(self.draw_data), 1000.0 if self.check_range else np.inf, self._seed, on_epoch,
         )  # fmt: skip
 
-    def _quantities(self) -> tuple[str, ...]:
+    def _quantities(self, data: Any) -> tuple[str, ...]:
         """What `history_` records of every epoch."""
         return ("pseudo_log_likelihood", "hidden_activity", "weight_rms")
 

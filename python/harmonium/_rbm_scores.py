@@ -6,6 +6,7 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 import scipy.sparse as sp
 from sklearn.utils import check_array
 from sklearn.utils.extmath import safe_sparse_dot
@@ -189,11 +190,18 @@ class ScoringRBM(SamplingRBM):
         if downwards:
             start = bit_words(f"{who}: start", self.sample(n_runs, random_state=seed % 2**32))
         with progress_bar(who, self.verbose) as progress:
-            return _log_partition.annealed(model, self._base_rates(model[1]), betas, n_runs, seed, start, progress)
+            return _log_partition.annealed(model, self._base_rates(model), betas, n_runs, seed, start, progress)
 
-    def _base_rates(self, visible_bias: np.ndarray) -> np.ndarray:
-        """Visible biases of the independent model that annealing starts from: those of the data's means."""
-        if not hasattr(self, "visible_offset_"):
-            return visible_bias.astype(np.float64)
-        means = np.clip(np.asarray(self.visible_offset_, dtype=np.float64), 0.005, 0.995)
+    def _base_rates(self, model: Model) -> np.ndarray:
+        """Visible biases of the independent model that annealing starts from: those of the data's means.
+
+        A model put together by assignment has none: there, with every hidden unit half on. Its own biases alone are
+        the means of one of its modes, and annealing from there may never see the others.
+        """
+        if hasattr(self, "visible_offset_"):
+            means = np.asarray(self.visible_offset_, dtype=np.float64)
+        else:
+            weights, visible_bias, _ = model
+            means = expit(visible_bias + 0.5 * weights.sum(axis=1, dtype=np.float64))
+        means = np.clip(means, 0.005, 0.995)
         return np.log(means) - np.log1p(-means)

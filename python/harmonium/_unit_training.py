@@ -79,12 +79,10 @@ class UnitsRBM(UnitScoresRBM):
         kinds = {kind for kind, _ in visible_pairs(type(self).__name__, self.visible)}
         return 0.01 if "gaussian" in kinds or self.hidden != "bernoulli" else 0.1
 
-    def _quantities(self) -> tuple[str, ...]:
-        return (
-            super()._quantities()
-            if self._plain_training()
-            else ("reconstruction_error", "hidden_activity", "weight_rms")
-        )
+    def _quantities(self, data: Any) -> tuple[str, ...]:
+        if not isinstance(data, UnitTraining):
+            return super()._quantities(data)
+        return ("reconstruction_error", "hidden_activity", "weight_rms")
 
     def fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> Any:
         """Train on X from the start, for `n_iter` passes.
@@ -112,8 +110,9 @@ class UnitsRBM(UnitScoresRBM):
             on Ctrl-C and when a callback raises.
         """
         data, dtype = self._check_units(X, sample_weight, fresh=True)
-        self._start_units(X, data, dtype)
-        return self._train(data, self.n_iter, X, y)
+        with self._as_before_unless_begun():
+            self._start_units(X, data, dtype)
+            return self._train(data, self.n_iter, X, y)
 
     def partial_fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> Any:
         """Train on with one pass over X, in batches; the first call starts as `fit` does.
@@ -132,9 +131,10 @@ class UnitsRBM(UnitScoresRBM):
         """
         fresh = not hasattr(self, "components_")
         data, dtype = self._check_units(X, sample_weight, fresh=fresh)
-        if fresh:
-            self._start_units(X, data, dtype)
-        return self._train(data, 1, X, y)
+        with self._as_before_unless_begun():
+            if fresh:
+                self._start_units(X, data, dtype)
+            return self._train(data, 1, X, y)
 
     def _check_units(self, X: Any, sample_weight: Any, *, fresh: bool) -> tuple[Any, np.dtype]:
         """All checks of parameters and data; nothing is changed. What is plain stays with the plain loop."""

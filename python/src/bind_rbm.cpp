@@ -46,6 +46,7 @@ void train(const PyStates& x, Array<T> weights, Array<T> visible_bias, Array<T> 
     state.steps = static_cast<std::uint64_t>(counted[0]);
     state.epochs = static_cast<std::uint64_t>(counted[1]);
     state.initialised = counted[2] != 0;
+    const WrittenBack begun(state.initialised, counted[2]);
     state.averaged = static_cast<std::uint64_t>(counted[3]);
     double* distance = mutable_vector(travelled, 1);
     state.travelled = *distance;

@@ -93,6 +93,7 @@ void train(const PyStates& x, const py::object& sample_weight, const py::object&
     state.steps = static_cast<std::uint64_t>(counted[0]);
     state.epochs = static_cast<std::uint64_t>(counted[1]);
     state.initialised = counted[2] != 0;
+    const WrittenBack begun(state.initialised, counted[2]);
     state.averaged = static_cast<std::uint64_t>(counted[3]);
     double* distance = mutable_vector(travelled, 1);
     state.travelled = *distance;

@@ -99,6 +99,19 @@ struct InterruptibleContext : Context {
     }
 };
 
+// Writes a flag of the state back however training ends, an error included.
+class WrittenBack {
+public:
+    WrittenBack(const bool& flag, std::int64_t& to) : flag_(flag), to_(to) {}
+    ~WrittenBack() { to_ = flag_; }
+    WrittenBack(const WrittenBack&) = delete;
+    WrittenBack& operator=(const WrittenBack&) = delete;
+
+private:
+    const bool& flag_;
+    std::int64_t& to_;
+};
+
 void bind_ops(py::module_& m);
 void bind_rbm(py::module_& m);
 void bind_units(py::module_& m);
