@@ -4,10 +4,11 @@ from ._blas import load_core
 
 load_core()
 
-from . import _core, ops  # noqa: E402
+from . import _core, callbacks, ops  # noqa: E402
 from ._core import DivergenceError  # noqa: E402
 from ._log_partition import LogPartition  # noqa: E402
 from ._threads import register_with_threadpoolctl  # noqa: E402
+from .classifier import RBMClassifier  # noqa: E402
 from .rbm import RBM, BernoulliRBM  # noqa: E402
 from .versions import show_versions  # noqa: E402
 
@@ -22,7 +23,9 @@ __all__ = [
     "BernoulliRBM",
     "DivergenceError",
     "LogPartition",
+    "RBMClassifier",
     "__version__",
+    "callbacks",
     "load",
     "ops",
     "plot",
