@@ -110,7 +110,12 @@ class PlainTraining:
         s["visible_difference"] = data.mean(0) - v.mean(0)
         s["visible_offset"] = s["visible_offset"] + s["offset_rate"] * (data.mean(0) - s["visible_offset"])
         s["learning_rate"] = self.o.learning_rate
-        if self.o.annealing:
+        done = min(1, self.steps / (-(-len(self.X) // self.o.batch_size) * self.o.n_iter))
+        if self.o.annealing == "linear":
+            s["learning_rate"] *= 1 - 0.99 * done
+        elif self.o.annealing == "exponential":
+            s["learning_rate"] *= 0.01**done
+        elif self.o.annealing:
             s["learning_rate"] /= 1 + self.o.learning_rate * self.steps / self.o.annealing
         _, after = reference.rbm_step(data, p / len(data), v, s)
 

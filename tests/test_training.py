@@ -37,6 +37,8 @@ LOOPS = {
     "cd": {"method": "cd"},
     "cd-3": {"method": "cd", "n_gibbs_steps": 3},
     "pcd-2, momentum, decay": {"n_gibbs_steps": 2, "momentum": 0.75, "weight_decay": 0.125},
+    "linear": {"annealing": "linear"},
+    "exponential": {"method": "cd", "annealing": "exponential"},
     "cd, momentum, not centred": {"method": "cd", "momentum": 0.5, "centering": False},
     "one chain": {"n_chains": 1, "centering": False},
     "more chains than rows": {"n_chains": 70},

@@ -281,7 +281,8 @@ void check(const States<T>& x, const RbmOptions& o, const RbmState<T>& s) {
     require(o.batch_size >= 1, "RBM: batch_size=", o.batch_size, ", at least 1 is needed");
     require(o.learning_rate > 0 && std::isfinite(o.learning_rate), "RBM: learning_rate=", o.learning_rate,
             ", a positive number is needed");
-    require(o.annealing >= 0 && std::isfinite(o.annealing), "RBM: annealing=", o.annealing, " is negative");
+    require(o.annealing > 0 && std::isfinite(o.annealing), "RBM: annealing=", o.annealing, ", a positive number is needed");
+    require(o.schedule_passes >= 1, "RBM: a schedule of ", o.schedule_passes, " passes, at least 1 is needed");
     require(o.averaging >= 0 && std::isfinite(o.averaging), "RBM: averaging=", o.averaging, " is negative");
     require((o.averaging > 0) == static_cast<bool>(s.last.weights) && (o.averaging > 0 || s.averaged == 0),
             "RBM: averaging=", o.averaging, " needs memory for the last step's parameters, none without");

@@ -58,8 +58,14 @@ protected:
     }
 
     double rate() const {
-        if (options_.annealing == 0) return options_.learning_rate;
-        return options_.learning_rate / (1 + work_.travelled / options_.annealing);
+        const double steps_a_pass = std::ceil(static_cast<double>(rows_) / static_cast<double>(batch_size_));
+        const double done = std::min(1.0, static_cast<double>(work_.steps) / (steps_a_pass * static_cast<double>(options_.schedule_passes)));
+        switch (options_.schedule) {
+            case Schedule::hyperbolic: return options_.learning_rate / (1 + work_.travelled / options_.annealing);
+            case Schedule::linear: return options_.learning_rate * (1 - 0.99 * done);
+            case Schedule::exponential: return options_.learning_rate * std::pow(0.01, done);
+            default: return options_.learning_rate;
+        }
     }
 
     void end_step() {

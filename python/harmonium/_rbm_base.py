@@ -43,7 +43,7 @@ class BaseRBM(CallbackMixin, ScoringRBM):
     n_gibbs_steps: int
     n_chains: int | None
     learning_rate: Any
-    annealing: float | None
+    annealing: float | str | None
     averaging: float | None
     momentum: float
     weight_decay: float
@@ -128,7 +128,9 @@ class BaseRBM(CallbackMixin, ScoringRBM):
         if self.n_chains is not None:
             check_number(who, "n_chains", self.n_chains, Integral, low=1)
         check_number(who, "learning_rate", self.learning_rate, Real, low=0, open_low=True)
-        if self.annealing is not None:
+        if isinstance(self.annealing, str):
+            check_choice(who, "annealing", self.annealing, ("linear", "exponential"))
+        elif self.annealing is not None:
             check_number(who, "annealing", self.annealing, Real, low=0, open_low=True)
         if self.averaging is not None:
             check_number(who, "averaging", self.averaging, Real, low=0, open_low=True)
@@ -281,7 +283,7 @@ class BaseRBM(CallbackMixin, ScoringRBM):
         arrays = (*model, *last, *offsets, *velocity, chains, *progress)
         _core.rbm_train(  # type: ignore[call-arg]
             data, *arrays,
-            self.method, self.n_gibbs_steps, self.batch_size, self._rate(), float(self.annealing or 0),
+            self.method, self.n_gibbs_steps, self.batch_size, self._rate(), *self._schedule(),
             float(self.averaging or 0), float(self.momentum), float(self.weight_decay), bool(self.centering),
             bool(self.shuffle), bool(self.draw_data), 1000.0 if self.check_range else np.inf, self._seed, on_epoch,
         )  # fmt: skip
@@ -292,6 +294,13 @@ class BaseRBM(CallbackMixin, ScoringRBM):
 
     def _rate(self) -> float:
         return float(self.learning_rate)
+
+    def _schedule(self) -> tuple[str, float, int]:
+        """How the rate falls, by its name in the core; the hyperbola's length; the passes that a fit has."""
+        passes = max(self.n_iter, 1)
+        if isinstance(self.annealing, str):
+            return self.annealing, 1.0, passes
+        return ("hyperbolic", float(self.annealing), passes) if self.annealing else ("constant", 1.0, passes)
 
     def _warn_of_saturation(self) -> None:
         """Say so where many hidden units are the same for (nearly) all data of the last hundred batches."""

@@ -260,7 +260,7 @@ class UnitsRBM(UnitScoresRBM):
             "n_gibbs_steps": self.n_gibbs_steps,
             "batch_size": self.batch_size,
             "learning_rate": self._rate(),
-            "annealing": float(self.annealing or 0),
+            **dict(zip(("schedule", "annealing", "schedule_passes"), self._schedule(), strict=True)),
             "averaging": float(self.averaging or 0),
             "momentum": float(self.momentum),
             "weight_decay": float(self.weight_decay),

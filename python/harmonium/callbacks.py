@@ -53,7 +53,7 @@ class FreeEnergyGap:
     def __init__(self, X_valid: Any, *, max_rows: int = 2000, stop_above: float | None = None) -> None:
         check_number("FreeEnergyGap", "max_rows", max_rows, Integral, low=1)
         if stop_above is not None:
-            check_number("FreeEnergyGap", "stop_above", stop_above, Real)
+            check_number("FreeEnergyGap", "stop_above", stop_above, Real, low=-np.inf)
         self.X_valid, self.max_rows, self.stop_above = X_valid, max_rows, stop_above
         self._forget()
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from ._units import categories_of, visible_pairs
 from .rbm import RBM
@@ -76,11 +76,15 @@ class RBMClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classifie
             As of `RBM.fit`; and if y is not of classes, or of one class only.
         """
         X, codes, classes = self._check(X, y)
-        if len(classes) < 2:
-            raise ValueError(f"RBMClassifier.fit: y holds one class, {classes[0]!r}; at least two classes are needed")
+        counted = codes if sample_weight is None else codes[_check_sample_weight(sample_weight, X) > 0]
+        if len(np.unique(counted)) < 2:
+            raise ValueError(f"RBMClassifier.fit: y holds one class, {classes[counted[:1]]}; at least two are needed")
         rbm = self._joint(X, len(classes))
-        self.classes_, self.rbm_ = classes, rbm
-        rbm.fit(self._beside(X, codes), sample_weight=sample_weight)
+        try:
+            rbm.fit(self._beside(X, codes), sample_weight=sample_weight)
+        finally:
+            if hasattr(rbm, "components_"):  # interrupted or diverged, it is that of the last whole epoch
+                self.classes_, self.rbm_ = classes, rbm
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, *, sample_weight: Any = None) -> Any:
@@ -115,7 +119,7 @@ class RBMClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classifie
             return X, codes, found
         unknown = np.setdiff1d(found, classes)
         if unknown.size:
-            raise ValueError(f"RBMClassifier: y holds {unknown[0]!r}, which is not among the classes {classes}")
+            raise ValueError(f"RBMClassifier: y holds {unknown[0]}, which is not among the classes {classes}")
         return X, np.searchsorted(classes, y), classes
 
     def _machine(self) -> RBM:
@@ -130,7 +134,9 @@ class RBMClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classifie
         pairs = visible_pairs(who, rbm.visible)
         if isinstance(rbm.visible, str):
             if rbm.visible == "count":
-                raise ValueError(f"{who}: visible='count' cannot stand beside labels: a bag's size scales hidden biases")
+                raise ValueError(
+                    f"{who}: visible='count' cannot stand beside labels: a bag's size scales hidden biases"
+                )
             pairs = [(rbm.visible, X.shape[1])]
         categories: list[int] = []
         column = 0
@@ -233,7 +239,7 @@ class RBMClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classifie
             labels = np.broadcast_to(np.asarray(y), (n_samples,))
             unknown = np.setdiff1d(labels, self.classes_)
             if unknown.size:
-                raise ValueError(f"RBMClassifier.sample: y holds {unknown[0]!r}, which is not among {self.classes_}")
+                raise ValueError(f"RBMClassifier.sample: y holds {unknown[0]}, which is not among {self.classes_}")
             mask = np.arange(self.n_features_in_ + 1) == self.n_features_in_
             values = np.zeros((n_samples, self.n_features_in_ + 1))
             values[:, -1] = np.searchsorted(self.classes_, labels)

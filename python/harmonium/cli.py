@@ -19,12 +19,17 @@ __all__ = ["main"]
 
 _MODELS = {"RBM": RBM, "BernoulliRBM": BernoulliRBM}
 
+
+def _annealing(text: str) -> float | str:
+    return text if text in ("linear", "exponential") else float(text)
+
+
 # Hyper-parameters of `fit`, given to the estimator only if typed, so that its own defaults hold.
 _HYPERPARAMETERS: dict[str, tuple[Any, str]] = {
     "n_components": (int, "hidden units"),
     "n_iter": (int, "epochs"),
     "learning_rate": (float, "step size"),
-    "annealing": (float, "distance after which the step size has halved"),
+    "annealing": (_annealing, "linear, exponential, or the distance after which the step size has halved"),
     "averaging": (float, "the model is a mean over steps, step t weighing t to this power"),
     "batch_size": (int, "rows in a batch"),
     "method": (str, "gradient: cd or pcd"),

@@ -43,10 +43,11 @@ class RBM(UnitsRBM):
     learning_rate : float or None, default=None
         Of the gradient per sample: a mean over the batch, whatever its size; of bags of words divided by their mean
         size. None: 0.1, and 0.01 where units take real values.
-    annealing : float or None, default=1000
+    annealing : float, "linear", "exponential" or None, default=1000
         A gradient step's rate is learning_rate / (1 + s / annealing), s the sum of learning_rate over all steps before
         it, in any call: from about s = annealing on, that falls as annealing / steps. Persistent chains at a constant
-        rate keep the parameters moving, at a falling one they settle (Younes 1999). None: it stays constant.
+        rate keep the parameters moving, at a falling one they settle (Younes 1999). "linear", "exponential": to a
+        hundredth within `n_iter` passes, by equal differences or ratios, and there it stays. None: it stays constant.
     averaging : float or None, default=3
         The model is the mean of the parameters after every gradient step, step t with a weight proportional to
         t ** averaging: of the last quarter, roughly (Polyak, Juditsky 1992; Shamir, Zhang 2013). Persistent chains
@@ -153,7 +154,7 @@ class RBM(UnitsRBM):
         n_gibbs_steps: int = 1,
         n_chains: int | None = None,
         learning_rate: float | None = None,
-        annealing: float | None = 1000,
+        annealing: float | str | None = 1000,
         averaging: float | None = 3,
         momentum: float = 0.0,
         weight_decay: float = 0.0,
@@ -249,7 +250,7 @@ class BernoulliRBM(BaseRBM):
         method: str = "pcd",
         n_gibbs_steps: int = 1,
         n_chains: int | None = None,
-        annealing: float | None = None,
+        annealing: float | str | None = None,
         averaging: float | None = 3,
         momentum: float = 0.0,
         weight_decay: float = 0.0,

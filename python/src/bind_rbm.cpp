@@ -23,7 +23,7 @@ void train(const PyStates& x, Array<T> weights, Array<T> visible_bias, Array<T> 
            Array<T> last_visible_bias, Array<T> last_hidden_bias, Array<T> visible_offset,
            Array<T> hidden_offset, Words mirrored, Array<T> weight_velocity, Array<T> visible_velocity, Array<T> hidden_velocity,
            Words chains, Array<std::int64_t> counters, Array<double> travelled, Array<double> quantities, const std::string& method,
-           std::int64_t n_gibbs_steps, std::int64_t batch_size, double learning_rate, double annealing,
+           std::int64_t n_gibbs_steps, std::int64_t batch_size, double learning_rate, const std::string& schedule, double annealing, std::int64_t schedule_passes,
            double averaging, double momentum, double weight_decay, bool centering, bool shuffle, bool draw_data, double divergence_limit, std::uint64_t seed,
            const py::function& on_epoch) {
     RbmState<T> state;
@@ -56,7 +56,9 @@ void train(const PyStates& x, Array<T> weights, Array<T> visible_bias, Array<T> 
     options.n_gibbs_steps = n_gibbs_steps;
     options.batch_size = batch_size;
     options.learning_rate = learning_rate;
+    options.schedule = schedule_of(schedule);
     options.annealing = annealing;
+    options.schedule_passes = schedule_passes;
     options.averaging = averaging;
     options.momentum = momentum;
     options.weight_decay = weight_decay;
@@ -168,7 +170,7 @@ void bind_typed(py::module_& m) {
     m.def("rbm_train", &train<T>, py::arg("x"), weights, visible_bias, hidden_bias, exactly("last_weights"),
           exactly("last_visible_bias"), exactly("last_hidden_bias"), exactly("visible_offset"), exactly("hidden_offset"), exactly("mirrored"), exactly("weight_velocity"), exactly("visible_velocity"), exactly("hidden_velocity"),
           exactly("chains"), exactly("counters"), exactly("travelled"), exactly("quantities"), py::arg("method"), py::arg("n_gibbs_steps"),
-          py::arg("batch_size"), py::arg("learning_rate"), py::arg("annealing"), py::arg("averaging"), py::arg("momentum"), py::arg("weight_decay"),
+          py::arg("batch_size"), py::arg("learning_rate"), py::arg("schedule"), py::arg("annealing"), py::arg("schedule_passes"), py::arg("averaging"), py::arg("momentum"), py::arg("weight_decay"),
           py::arg("centering"), py::arg("shuffle"), py::arg("draw_data"), py::arg("divergence_limit"), py::arg("seed"), py::arg("on_epoch"));
     m.def("rbm_gibbs", &gibbs<T>, weights, visible_bias, hidden_bias, py::arg("start"), py::arg("from_hidden"),
           py::arg("n_steps"), py::arg("seed"), py::arg("mask"), py::arg("values"), py::arg("progress"));

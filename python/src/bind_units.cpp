@@ -57,7 +57,9 @@ void train(const PyStates& x, const py::object& sample_weight, const py::object&
     options.n_gibbs_steps = whole("n_gibbs_steps");
     options.batch_size = whole("batch_size");
     options.learning_rate = real("learning_rate");
+    options.schedule = schedule_of(settings["schedule"].cast<std::string>());
     options.annealing = real("annealing");
+    options.schedule_passes = whole("schedule_passes");
     options.averaging = real("averaging");
     options.momentum = real("momentum");
     options.weight_decay = real("weight_decay");

@@ -8,6 +8,7 @@
 
 #include "harmonium/context.hpp"
 #include "harmonium/error.hpp"
+#include "harmonium/rbm.hpp"
 #include "harmonium/states.hpp"
 
 namespace harmonium_python {
@@ -98,6 +99,14 @@ struct InterruptibleContext : Context {
         });
     }
 };
+
+inline Schedule schedule_of(const std::string& name) {
+    for (const auto& [known, schedule] : {std::pair("constant", Schedule::constant), std::pair("hyperbolic", Schedule::hyperbolic),
+                                          std::pair("linear", Schedule::linear), std::pair("exponential", Schedule::exponential)}) {
+        if (name == known) return schedule;
+    }
+    throw std::invalid_argument(message("schedule=\"", name, "\" is not known"));
+}
 
 // Writes a flag of the state back however training ends, an error included.
 class WrittenBack {

@@ -25,12 +25,18 @@ struct Rbm {
 // pcd: persistent chains that live on from step to step (Tieleman 2008).
 enum class Method { cd, pcd };
 
+// How the rate falls: not at all, as 1 / (1 + travelled / annealing), or to a hundredth within so many passes, by equal
+// differences or equal ratios.
+enum class Schedule { constant, hyperbolic, linear, exponential };
+
 struct RbmOptions {
     Method method = Method::pcd;
     std::int64_t n_gibbs_steps = 1;
     std::int64_t batch_size = 100;
     double learning_rate = 0.05;
-    double annealing = 0;       // the rate falls as learning_rate / (1 + travelled / annealing); 0: it stays
+    Schedule schedule = Schedule::constant;
+    double annealing = 1000;           // of the hyperbolic schedule
+    std::int64_t schedule_passes = 1;  // of the other two; the rate stays at the hundredth beyond
     double averaging = 0;       // the model is the mean of all steps' parameters, step t weighing t^averaging; 0: the last's
     double momentum = 0;
     double weight_decay = 0;
