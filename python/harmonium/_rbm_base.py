@@ -116,8 +116,8 @@ class BaseRBM(CallbackMixin, ScoringRBM):
             yield
         except BaseException:
             if not getattr(self, "_initialised", True):
-                vars(self).clear()
-                vars(self).update(before)
+                self.__dict__.clear()
+                self.__dict__.update(before)
             raise
 
     def _check_parameters(self) -> None:

@@ -6,8 +6,8 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
 import scipy.sparse as sp
+from scipy.special import expit
 from sklearn.utils import check_array
 from sklearn.utils.extmath import safe_sparse_dot
 
