@@ -127,7 +127,7 @@ def test_refused(rbm, y, error, words):
 def test_refused_rows(fitted):
     with pytest.raises(ValueError, match="63 features"):
         fitted.predict(np.zeros((2, 63)))
-    with pytest.raises(TypeError, match="[Ss]parse"):
+    with pytest.raises(TypeError, match=r"[Ss]parse"):
         fitted.predict(sp.csr_matrix((2, 64)))
     with pytest.raises(ValueError, match="y holds 12"):
         fitted.sample(2, y=12)

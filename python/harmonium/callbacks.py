@@ -17,8 +17,8 @@ class FreeEnergyGap:
     """The mean free energy of held-out rows minus that of training rows, epoch by epoch, for RBMs.
 
     Both free energies lack the same log Z, so the gap is the difference of the mean log-likelihoods, exactly and
-    without any estimate of Z. While the machine learns what both have in common it stays near zero; when it grows, the machine
-    overfits (Hinton 2010, sec. 6).
+    without any estimate of Z. While the machine learns what both have in common it stays near zero; when it grows, the
+    machine overfits (Hinton 2010, sec. 6).
 
     Parameters
     ----------
