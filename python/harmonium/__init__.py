@@ -8,6 +8,9 @@ from . import _core, ops  # noqa: E402
 from ._core import DivergenceError  # noqa: E402
 from ._log_partition import LogPartition  # noqa: E402
 from ._threads import register_with_threadpoolctl  # noqa: E402
+from .factor_analysis import FactorAnalysis  # noqa: E402
+from .linear_factor_model import LinearFactorModel  # noqa: E402
+from .ppca import PPCA  # noqa: E402
 from .rbm import RBM, BernoulliRBM  # noqa: E402
 from .versions import show_versions  # noqa: E402
 
@@ -18,9 +21,12 @@ from .persistence import load, save  # noqa: E402
 register_with_threadpoolctl()
 
 __all__ = [
+    "PPCA",
     "RBM",
     "BernoulliRBM",
     "DivergenceError",
+    "FactorAnalysis",
+    "LinearFactorModel",
     "LogPartition",
     "__version__",
     "load",
