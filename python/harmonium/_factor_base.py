@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator
 from numbers import Integral, Real
@@ -225,12 +226,19 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
                         setattr(self, name, value)
                     self._keep(keep, dtype)
         if not converged:
-            warnings.warn(
-                f"{who}: after max_iter={self.max_iter} iterations the log-likelihood of {n} rows grew by {gain:.3g} "
-                f"nats in the last, tol={self.tol:g}; raise max_iter or tol",
+            tell(
+                f"{who}: not converged after max_iter={self.max_iter} iterations: the log-likelihood of {n} rows "
+                f"grew by {gain:.3g} nats in the last, tol={self.tol:g}; raise max_iter or tol",
                 ConvergenceWarning,
-                stacklevel=4,
             )
+
+
+def tell(message: str, category: type[Warning] = UserWarning) -> None:
+    """A warning that points at the line outside this package that led to it."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(f"{__package__}."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
 
 
 def summarise(who: str, X: np.ndarray) -> tuple[Covariance | Rows | Observed, Any, Moments | None]:

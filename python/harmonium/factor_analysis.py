@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from numbers import Integral
 from typing import Any, NamedTuple
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.stats import chi2
 
-from ._factor_base import MOST_KEPT, NOISE_FLOOR, FactorEstimator, column_floor, summarise
+from ._factor_base import MOST_KEPT, NOISE_FLOOR, FactorEstimator, column_floor, summarise, tell
 from ._factor_solvers import Covariance, Rows, State, canonical, fit_noise, fit_noise_by_em, objective, start_noise
 from ._missing_em import Observed, missing_em
 from ._moments import Moments
@@ -234,11 +233,7 @@ class FactorAnalysis(FactorEstimator):
                 index = np.flatnonzero(columns)
                 named = ", ".join(map(str, index[:10])) + (", ..." if len(index) > 10 else "")
                 values = ", ".join(f"{self.noise_variance_[i] / variance.mean():.2g}" for i in index[:10])
-                warnings.warn(
-                    f"{who}: {len(index)} of {len(columns)} columns ({named}) {what} {values} of the mean variance",
-                    UserWarning,
-                    stacklevel=4,
-                )
+                tell(f"{who}: {len(index)} of {len(columns)} columns ({named}) {what} {values} of the mean variance")
 
     def goodness_of_fit(self) -> GoodnessOfFit:
         """Likelihood ratio test that so many factors are enough, with Bartlett's correction.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from sklearn.utils.extmath import randomized_svd
 
 from ._choose_components import held_out, minka
-from ._factor_base import MOST_KEPT, NOISE_FLOOR, FactorEstimator, column_floor, summarise
+from ._factor_base import MOST_KEPT, NOISE_FLOOR, FactorEstimator, column_floor, summarise, tell
 from ._factor_solvers import Covariance, Rows, State, canonical, ppca_em, ppca_log_likelihood, signs
 from ._missing_em import Observed, missing_em
 from ._moments import Moments
@@ -253,10 +252,8 @@ class PPCA(FactorEstimator):
         k, p = self.components_.shape
         variance = (float((self.components_.astype(np.float64) ** 2).sum()) + p * self.noise_variance_) / p
         if self.noise_variance_ <= NOISE_FLOOR * variance * 1.001:
-            warnings.warn(
+            tell(
                 f"{who}: {k} components explain all of the variance of {self.n_samples_seen_} rows and {p} columns; "
                 f"the noise variance would be 0, where there is no density, and is held at {self.noise_variance_:.3g}, "
                 f"{NOISE_FLOOR:g} of the columns' variance. Use fewer components",
-                UserWarning,
-                stacklevel=3,
             )
