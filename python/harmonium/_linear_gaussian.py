@@ -96,6 +96,10 @@ class LinearGaussian(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             result[where] = posterior(rows, patterns, parts.weights, parts.noise).log_density
         return result
 
+    def log_likelihood(self, X: Any) -> np.ndarray:
+        """`score_samples`, by the name that it has in models whose score is something else."""
+        return self.score_samples(X)
+
     def score(self, X: Any, y: Any = None) -> float:
         """Mean of `score_samples`.
 

@@ -85,14 +85,10 @@ def _orthomax(L: Any, gamma: float, max_iter: int) -> Any:
     """The orthogonal T that maximises the criterion of L T."""
     p, k = L.shape
     T = np.eye(k)
-    before = 0.0
     for _ in range(max_iter):
         R = L @ T
-        gradient = L.T @ (R**3 - (gamma / p) * R * (R**2).sum(axis=0))
-        left, s, right = np.linalg.svd(gradient)
-        T = left @ right
-        now = float(s.sum())
-        if now <= before * (1 + 1e-12):
+        left, _, right = np.linalg.svd(L.T @ (R**3 - (gamma / p) * R * (R**2).sum(axis=0)))
+        before, T = T, left @ right
+        if float(np.abs(T - before).max()) < 1e-12:
             break
-        before = now
     return T
