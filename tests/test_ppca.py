@@ -165,6 +165,10 @@ def test_numbers_chosen_from_data_need_complete_rows():
     X = draw(30, 4, 1, 0)
     with pytest.raises(ValueError, match=r"n_components='mle' needs more rows than columns, X is 3 x 4"):
         PPCA("mle").fit(X[:3])
+    with pytest.raises(ValueError, match=r"needs at least 10 rows for its folds, X has 9"):
+        PPCA("cv").fit(X[:9])
+    with pytest.raises(ValueError, match=r"partial_fit: n_components='cv' needs rows to hold out"):
+        PPCA("cv").partial_fit(X)
     X[0, 0] = np.nan
     for options in ({"n_components": "mle"}, {"n_components": "cv"}, {"n_components": 1, "method": "ml"}):
         with pytest.raises(ValueError, match=r"needs complete rows, X has 1 missing values"):

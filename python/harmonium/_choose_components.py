@@ -58,6 +58,8 @@ def held_out(X: np.ndarray, random_state: Any) -> np.ndarray:
     pi.
     """
     n = X.shape[0]
+    if n < 2 * N_FOLDS:
+        raise ValueError(f"PPCA.fit: n_components='cv' needs at least {2 * N_FOLDS} rows for its folds, X has {n}")
     fold = check_random_state(random_state).permutation(n) % N_FOLDS
     parts = list(_folds(X, fold))
     size = min(curve.shape[0] for curve, _ in parts)
