@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from harmonium import load
+from harmonium import PPCA, load, save
 from harmonium.cli import main
 from harmonium.demo import run_demo
 
@@ -151,3 +151,11 @@ def test_demo_without_matplotlib_says_how_to_get_it(tmp_path, monkeypatch, capsy
 def test_python_m_harmonium():
     done = subprocess.run([sys.executable, "-m", "harmonium", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("harmonium ")
+
+
+@pytest.mark.parametrize("command", [["sample", "ppca", "-o", "out"], ["score", "ppca", "binary.npy"]])
+def test_other_models_are_told_of(folder, command, capsys):
+    save(PPCA(1).fit(np.eye(4)), "ppca")
+    assert main(command) == 2
+    assert "ppca: holds a PPCA, the commands are for BernoulliRBM and RBM" in capsys.readouterr().err
+    assert main(["info", "ppca"]) == 0

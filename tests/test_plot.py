@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from harmonium import RBM
+from harmonium import PPCA, RBM
 from harmonium.plot import FiltersDisplay, LearningCurveDisplay, SamplesDisplay
 
 plt = pytest.importorskip("matplotlib.pyplot")
@@ -84,6 +84,17 @@ def test_clamped_pixels_keep_their_value(rbm):
         rbm, n_samples=5, n_steps=2, clamp=(mask, values), random_state=0, image_shape=(4, 3)
     )
     np.testing.assert_array_equal(display.images.reshape(5, 12)[:, mask], values[:, mask])
+
+
+def test_factor_models_are_drawn_too():
+    X = np.random.default_rng(0).random((40, 12))
+    ppca = PPCA(2, method="em", random_state=0).fit(X)
+    rows = ppca.sample(7, random_state=1)
+    options = {"n_samples": 7, "random_state": 1, "image_shape": (3, 4)}
+    drawn = SamplesDisplay.from_estimator(ppca, mean=False, **options)
+    np.testing.assert_array_equal(drawn.images.reshape(7, 12), rows)
+    assert FiltersDisplay.from_estimator(ppca, image_shape=(3, 4)).filters.shape == (2, 3, 4)
+    assert len(LearningCurveDisplay.from_estimator(ppca).history["log_likelihood"]) == ppca.n_iter_
 
 
 def test_learning_curve_draws_every_quantity(rbm):

@@ -4,6 +4,7 @@ exact        the same values, or with `same_bits` the same bits
 ulp          units in the last place of the result's type: elementary functions
 sum          terms * eps * magnitude, where magnitude is the same sum over absolute values (Higham, "Accuracy and
              Stability of Numerical Algorithms", 2002, sections 3.1 and 4.2): products, and what is made of them
+printed      one unit of the last decimal of a figure published or printed elsewhere
 statistical  |z| < 5 with a fixed seed, never retried: chance alone fails one in 1.7 million
 """
 
@@ -49,6 +50,13 @@ def near_sum(actual, expected, magnitude, terms, dtype=None):
     assert actual.shape == expected.shape == magnitude.shape, (actual.shape, expected.shape, magnitude.shape)
     eps = float(np.finfo(dtype or actual.dtype).eps) + float(np.finfo(expected.dtype).eps)
     _within(actual, expected, terms * eps * magnitude, f"{terms} eps of the magnitude")
+
+
+def printed(actual, expected, decimals):
+    """A figure printed elsewhere with so many decimals: off by no more than one of the last, which was rounded."""
+    assert np.isfinite(np.asarray(actual)).all(), "a result is not finite"
+    error = np.abs(np.asarray(actual) - np.asarray(expected)).max()
+    assert error <= 10.0**-decimals, f"{actual} is off by {error:.3g} from {expected}, printed with {decimals} decimals"
 
 
 def statistical(z):

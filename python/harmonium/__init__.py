@@ -9,6 +9,9 @@ from ._core import DivergenceError  # noqa: E402
 from ._log_partition import LogPartition  # noqa: E402
 from ._threads import register_with_threadpoolctl  # noqa: E402
 from .classifier import RBMClassifier  # noqa: E402
+from .factor_analysis import FactorAnalysis  # noqa: E402
+from .linear_factor_model import LinearFactorModel  # noqa: E402
+from .ppca import PPCA  # noqa: E402
 from .rbm import RBM, BernoulliRBM  # noqa: E402
 from .versions import show_versions  # noqa: E402
 
@@ -19,9 +22,12 @@ from .persistence import load, save  # noqa: E402
 register_with_threadpoolctl()
 
 __all__ = [
+    "PPCA",
     "RBM",
     "BernoulliRBM",
     "DivergenceError",
+    "FactorAnalysis",
+    "LinearFactorModel",
     "LogPartition",
     "RBMClassifier",
     "__version__",

@@ -244,11 +244,19 @@ def _fit(arguments: argparse.Namespace) -> None:
     print(f"{arguments.output}: {model.n_iter_} epochs on {X.shape[0]} x {X.shape[1]}; {quantities}")
 
 
+def _load_machine(path: str) -> Any:
+    model = load(path)
+    if not isinstance(model, tuple(_MODELS.values())):
+        known = " and ".join(sorted(_MODELS))
+        raise ValueError(f"{path}: holds a {type(model).__name__}, the commands are for {known}")
+    return model
+
+
 def _sample(arguments: argparse.Namespace) -> None:
     if not (arguments.output or arguments.plot):
         raise ValueError("sample: nothing to write, give -o NPY or --plot PNG")
     _check_folder(arguments.output, arguments.plot)
-    model = load(arguments.model_file)
+    model = _load_machine(arguments.model_file)
     if arguments.plot:
         pyplot()
         shape = resolve_shape("--image-shape", model.n_features_in_, arguments.image_shape)
@@ -264,7 +272,7 @@ def _sample(arguments: argparse.Namespace) -> None:
 
 
 def _score(arguments: argparse.Namespace) -> None:
-    model = load(arguments.model_file)
+    model = _load_machine(arguments.model_file)
     X, _ = _load_data(arguments)
     pseudo = float(np.mean(model.score_samples(X)))  # first: it is quick, and checks X
     log_z = model.log_partition(method=arguments.method, n_runs=arguments.n_runs, random_state=arguments.seed)

@@ -10,7 +10,8 @@ the weights. All else stands in the safetensors metadata, whose values are strin
 ``attributes`` are the fitted attributes that are no arrays (``n_iter_``, ``history_``, ...),
 ``fortran_order`` names the arrays to be laid out column by column in memory again. JSON has no tuple and no
 infinity, so these are written as ``{"$tuple": [...]}`` and ``{"$float": "inf"}``; column names as
-``{"$names": [...]}``.
+``{"$names": [...]}``. A parameter that is an array is stored under ``parameters.<name>``, and is ``{"$tensor": ...}``
+here.
 
 Loading runs no code from the file: it builds one of the classes listed here and fills in data.
 """
@@ -30,6 +31,9 @@ import safetensors
 import safetensors.numpy
 from sklearn.utils.validation import check_is_fitted
 
+from .factor_analysis import FactorAnalysis
+from .linear_factor_model import LinearFactorModel
+from .ppca import PPCA
 from .rbm import RBM, BernoulliRBM
 
 __all__ = ["load", "save"]
@@ -38,7 +42,7 @@ FORMAT = "harmonium"
 FORMAT_VERSION = 1
 
 # The only classes a file can name. A new estimator is added here.
-_CLASSES: dict[str, Any] = {cls.__name__: cls for cls in (RBM, BernoulliRBM)}
+_CLASSES: dict[str, Any] = {cls.__name__: cls for cls in (RBM, BernoulliRBM, PPCA, FactorAnalysis, LinearFactorModel)}
 
 _HEADER_FIELDS = {
     "class": str,
@@ -109,11 +113,18 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
             stacklevel=2,
         )
         parameters["random_state"] = None
+    stored = {}
+    for key, value in parameters.items():
+        if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+            tensors[f"parameters.{key}"] = value
+            stored[key] = {"$tensor": f"parameters.{key}"}
+        else:
+            stored[key] = _to_json(value, f"{name}({key}=...)")
     header = {
         "class": name,
         "harmonium_version": _version(),
         "dtype": estimator.components_.dtype.name,
-        "parameters": {key: _to_json(value, f"{name}({key}=...)") for key, value in parameters.items()},
+        "parameters": stored,
         "attributes": attributes,
         "fortran_order": sorted(key for key, array in tensors.items() if array.flags.fnc),
     }
@@ -166,14 +177,18 @@ def load(path: str | os.PathLike[str]) -> Any:
         )
     fortran_order = set(header["fortran_order"])
     state = {key: from_json(value) for key, value in header["attributes"].items()}
-    for key, array in tensors.items():
-        state[key] = np.asfortranarray(array) if key in fortran_order else array
+    arrays = {key: np.asfortranarray(array) if key in fortran_order else array for key, array in tensors.items()}
+    parameters = {}
+    for key, value in header["parameters"].items():
+        of_parameter = isinstance(value, dict) and value == {"$tensor": f"parameters.{key}"}
+        parameters[key] = arrays.pop(f"parameters.{key}", None) if of_parameter else from_json(value)
+    state |= arrays
     for key in state:
         # An attribute that hides a method would make a broken estimator out of a doctored file.
         if not key.isidentifier() or key.startswith("__") or callable(getattr(cls, key, None)):
             raise ValueError(f"load: {os.fspath(path)!r} holds an attribute {key!r}, no part of a {cls.__name__}")
     try:
-        estimator = cls(**{key: from_json(value) for key, value in header["parameters"].items()})
+        estimator = cls(**parameters)
     except TypeError as error:
         raise ValueError(f"load: {os.fspath(path)!r} has parameters that do not fit: {error}") from error
     estimator.__setstate__(estimator.__getstate__() | state)

@@ -7,6 +7,7 @@ module imports without it.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ __all__ = ["FiltersDisplay", "LearningCurveDisplay", "SamplesDisplay"]
 
 # What a curve is called above its axes; other quantities show under their own name.
 _LABELS = {
+    "log_likelihood": "log-likelihood (nats)",
     "pseudo_log_likelihood": "pseudo-log-likelihood (nats)",
     "hidden_activity": "mean hidden activity",
     "weight_rms": "weight r.m.s.",
@@ -232,7 +234,7 @@ class SamplesDisplay:
             Fitted estimator with ``sample``, and with ``transform`` and ``inverse_transform`` if `mean` is
             true.
         n_samples, n_steps, init, clamp, random_state
-            Arguments of ``estimator.sample``.
+            Arguments of ``estimator.sample``, those that it has.
         mean : bool, default=True
             Show E[v | E[h | v]] of the sampled rows v, a grey picture without the pixel noise of the last
             Gibbs step; clamped pixels keep their value. False shows the binary rows themselves.
@@ -250,9 +252,10 @@ class SamplesDisplay:
         check_is_fitted(estimator)
         # Before the sampling, which may take a while.
         shape = resolve_shape("SamplesDisplay", estimator.n_features_in_, image_shape)
-        rows = np.asarray(
-            estimator.sample(n_samples, n_steps=n_steps, init=init, clamp=clamp, random_state=random_state)
-        )
+        options = {"n_steps": n_steps, "init": init, "clamp": clamp, "random_state": random_state}
+        # Factor models draw at once: they have no steps.
+        known = inspect.signature(estimator.sample).parameters
+        rows = np.asarray(estimator.sample(n_samples, **{name: options[name] for name in options if name in known}))
         if mean:
             codes = np.asarray(estimator.transform(rows))
             means = np.array(estimator.inverse_transform(codes))

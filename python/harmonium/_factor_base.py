@@ -1,0 +1,274 @@
+"""What PPCA and FactorAnalysis share: reading the data, running a solver, keeping its last whole iteration."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import validate_data
+
+from ._callbacks import CallbackMixin, epoch_loop
+from ._factor_solvers import Covariance, Rows, State
+from ._linear_gaussian import LinearGaussian, check_rows
+from ._missing_em import Observed
+from ._moments import Moments, first_missing, refuse_infinity
+from ._validation import check_number, float_dtype
+
+# Of a column's variance (PPCA: of their mean): noise is not let below. The density stays finite, and in float64 the
+# posterior keeps half of its digits.
+NOISE_FLOOR = 1e-8
+MOST_KEPT = 1024  # columns up to which a fit keeps the scatter matrix, for partial_fit and goodness_of_fit
+_BY_COLUMNS = 256  # columns up to which the covariance is worked with even where there are fewer rows
+
+
+class FactorEstimator(CallbackMixin, LinearGaussian):
+    """Methods of both; the classes in ppca.py and factor_analysis.py give them their parameters and solvers."""
+
+    n_components: Any
+    tol: float
+    max_iter: int
+    verbose: int
+    random_state: Any
+    n_features_in_: int
+    n_samples_seen_: int
+    _scatter: np.ndarray
+    _total_mean: np.ndarray
+
+    # -- given by the classes ----------------------------------------------------------------------------------------
+
+    def _check_parameters(self) -> None:
+        who = type(self).__name__
+        check_number(who, "tol", self.tol, Real, low=0)
+        check_number(who, "max_iter", self.max_iter, Integral, low=1)
+        if not isinstance(self.verbose, (bool, np.bool_)):
+            check_number(who, "verbose", self.verbose, Integral, low=0)
+
+    def _fit_moments(self, who: str, moments: Moments, dtype: np.dtype, X: Any, *, reset: bool) -> None:
+        raise NotImplementedError
+
+    def _attributes(self, state: State, record: list[float], n: int, dtype: np.dtype) -> dict[str, Any]:
+        raise NotImplementedError
+
+    # -- the ways in -------------------------------------------------------------------------------------------------
+
+    def partial_fit(self, X: Any, y: Any = None) -> Any:
+        """Add rows to the sufficient statistics (their number, mean and scatter matrix) and refit the model from these.
+
+        After any number of calls the model is that of `fit` on all rows seen. Memory is n_features^2 numbers, however
+        many rows come; a batch may be as small as one row. A model that `fit` made of complete data with up to 1024
+        columns goes on from its rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Without NaN: missing values need all rows at once, in `fit`.
+        y : ignored
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For NaN, infinity, another number of columns; the statistics are as they were then.
+        """
+        self._check_parameters()
+        fresh = not hasattr(self, "n_features_in_")
+        who = f"{type(self).__name__}.partial_fit"
+        data = check_rows(self, who, X, reset=fresh)
+        if not fresh and not hasattr(self, "_scatter"):
+            raise ValueError(
+                f"{who}: the model comes from a fit that kept no statistics to add to (missing values, or more than "
+                f"{MOST_KEPT} columns); call partial_fit on a new estimator, from the first batch on"
+            )
+        batch = Moments.of(data, f"{who}: X")
+        if batch is None:
+            row, column = first_missing(data)
+            raise ValueError(
+                f"{who}: X contains NaN in row {row}, column {column}; fit takes missing values, partial_fit does not"
+            )
+        if fresh:
+            moments, dtype = batch, float_dtype(data)
+        else:
+            moments = Moments(self.n_samples_seen_, self._total_mean, self._scatter).merged(batch)
+            dtype = np.dtype(self._dtype)
+        if moments.n > 1 and np.diagonal(moments.scatter).any():
+            self._fit_moments(who, moments, dtype, X, reset=fresh)
+        else:  # one row, or rows all the same: no model yet
+            if fresh:
+                validate_data(self, X, reset=True, skip_check_array=True)
+            self._keep(moments, dtype)
+        return self
+
+    def fit_covariance(self, covariance: Any, n_samples: int, mean: Any = None) -> Any:
+        """Fit to a covariance or correlation matrix, all that maximum likelihood needs of complete data.
+
+        Parameters
+        ----------
+        covariance : array-like of shape (n_features, n_features)
+            Symmetric; with 1 / n_samples (or a correlation matrix) for the likelihood to be that of the rows.
+        n_samples : int
+            Rows that it was computed from.
+        mean : array-like of shape (n_features,) or None, default=None
+            None: zeros.
+
+        Returns
+        -------
+        self
+        """
+        self._check_parameters()
+        who = f"{type(self).__name__}.fit_covariance"
+        check_number(who, "n_samples", n_samples, Integral, low=2)
+        S = np.asarray(covariance)
+        dtype = float_dtype(S)
+        S = S.astype(np.float64)
+        if S.ndim != 2 or S.shape[0] != S.shape[1] or S.shape[0] == 0:
+            raise ValueError(f"{who}: covariance is {S.shape}, a square matrix is needed")
+        mean = np.zeros(S.shape[0]) if mean is None else np.asarray(mean, np.float64)
+        if mean.shape != S.shape[:1]:
+            raise ValueError(f"{who}: mean is {mean.shape}, the covariance is {S.shape}")
+        if not (np.isfinite(S).all() and np.isfinite(mean).all()):
+            raise ValueError(f"{who}: covariance or mean contains NaN or infinity")
+        size = np.abs(S).max()
+        if np.abs(S - S.T).max() > 1e-6 * size or np.linalg.eigvalsh(S)[0] < -1e-6 * size:
+            raise ValueError(f"{who}: covariance is not symmetric and positive semi-definite")
+        moments = Moments(int(n_samples), mean, n_samples * 0.5 * (S + S.T))
+        self._fit_moments(who, moments, dtype, None, reset=True)
+        return self
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _read(self, X: Any) -> tuple[str, np.ndarray, np.dtype]:
+        who = f"{type(self).__name__}.fit"
+        data = check_rows(self, who, X, reset=True)
+        if data.shape[0] < 2:
+            raise ValueError(f"{who}: X has 1 sample (n_samples=1), a minimum of 2 is required")
+        return who, data, float_dtype(data)
+
+    def _count(self, who: str, n_components: Any, p: int) -> int:
+        """Check a given number of factors."""
+        check_number(type(self).__name__, "n_components", n_components, Integral, low=0)
+        if n_components > p:
+            raise ValueError(f"{who}: n_components={n_components}, X has {p} columns")
+        return int(n_components)
+
+    def _keep(self, moments: Moments | None, dtype: np.dtype) -> None:
+        """The statistics that partial_fit adds to, or none."""
+        if moments is None:
+            self._drop("_scatter", "_total_mean")
+            return
+        self.n_samples_seen_, self._total_mean, self._scatter = moments.n, moments.mean, moments.scatter
+        self._dtype = dtype.name
+
+    def _drop(self, *names: str) -> None:
+        """Attributes that this fit does not have, if an earlier one had."""
+        for name in names:
+            if hasattr(self, name):
+                delattr(self, name)
+
+    def _run(
+        self,
+        who: str,
+        states: Iterator[State],
+        n: int,
+        dtype: np.dtype,
+        *,
+        X: Any,
+        reset: bool,
+        keep: Moments | None,
+        one_step: bool = False,
+    ) -> None:
+        """Run a solver until it gains less than `tol`; on any way out the last whole iteration is the model.
+
+        X is what the user gave, None where there are no rows; `reset`: its columns are new to the estimator; `keep`:
+        the statistics to store with the model; `one_step`: the solver has one iteration only.
+        """
+        record: list[float] = []
+        last: State | None = None
+        converged = one_step
+        gain = np.inf
+
+        def now() -> dict[str, Any]:
+            assert last is not None
+            return self._attributes(last, record, n, dtype) | {
+                "n_iter_": len(record),
+                "n_samples_seen_": n,
+                "history_": {"log_likelihood": [value / n for value in record]},
+            }
+
+        max_iter = 1 if one_step else self.max_iter
+        with epoch_loop(self, max_iter, X=X) as loop:
+            try:
+                for state in states:
+                    gain = state.log_likelihood - record[-1] if record else np.inf
+                    last = state
+                    record.append(state.log_likelihood)
+                    shown = {"log_likelihood": state.log_likelihood / n, "noise_variance": float(state.noise.mean())}
+                    converged = loop.epoch_end(shown, now) or gain < self.tol or converged
+                    if converged or len(record) == max_iter:
+                        break
+                else:
+                    converged = True
+            finally:
+                if last is not None:
+                    if X is None:
+                        self.n_features_in_ = last.mean.shape[0]
+                        self._drop("feature_names_in_")
+                    elif reset:
+                        validate_data(self, X, reset=True, skip_check_array=True)
+                    for name, value in now().items():
+                        setattr(self, name, value)
+                    self._keep(keep, dtype)
+        if not converged:
+            tell(
+                f"{who}: not converged after max_iter={self.max_iter} iterations: the log-likelihood of {n} rows "
+                f"grew by {gain:.3g} nats in the last, tol={self.tol:g}; raise max_iter or tol",
+                ConvergenceWarning,
+            )
+
+
+def tell(message: str, category: type[Warning] = UserWarning) -> None:
+    """A warning that points at the line outside this package that led to it."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(f"{__package__}."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
+
+
+def summarise(who: str, X: np.ndarray) -> tuple[Covariance | Rows | Observed, Any, Moments | None]:
+    """The data as their solver wants them, their mean, and the moments where they were taken.
+
+    Complete: as covariance where it is small or there are more rows than columns, else as centred rows. With NaN:
+    `Observed`, mean included.
+    """
+    n, p = X.shape
+    if p <= MOST_KEPT or n >= p:
+        moments = Moments.of(X, f"{who}: X")
+        if moments is not None:
+            if n < p > _BY_COLUMNS:
+                return Rows(X.astype(np.float64) - moments.mean), moments.mean, moments
+            return Covariance(moments.covariance, n), moments.mean, moments
+    else:
+        rows = X.astype(np.float64)
+        mean = rows.mean(axis=0)
+        if np.isfinite(mean).all():
+            rows -= mean
+            return Rows(rows), mean, None
+        refuse_infinity(f"{who}: X", rows)
+    observed = Observed(X, f"{who}: X")
+    return observed, observed.mean, None
+
+
+def column_floor(who: str, variance: Any, mean: Any) -> Any:
+    """The least noise of every column; ValueError where nothing varies."""
+    # What rounding makes of the variance of a constant.
+    constant = variance <= (8 * np.finfo(np.float64).eps * mean) ** 2
+    if constant.all():
+        raise ValueError(f"{who}: all {variance.shape[0]} columns of X are constant, there is nothing to model")
+    return NOISE_FLOOR * np.where(constant, variance[~constant].mean(), variance)

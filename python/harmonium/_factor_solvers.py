@@ -1,0 +1,311 @@
+"""Maximum likelihood of linear Gaussian factor models, given the covariance of the data.
+
+The model is x = W h + b + noise, h ~ N(0, I_k), noise ~ N(0, diag(psi)), so x ~ N(b, W W' + diag(psi)). A solver is a
+generator of `State`, one an iteration, the log-likelihood in it never lower than the one before.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.linalg
+
+_SHRINK, _GROW = 1 / 20, 1.5  # a variance falls to no less than a 20th in one step, and grows by no more than exp(1.5)
+_LARGE = 1e4  # of an eigenvalue
+
+
+class State(NamedTuple):
+    """The model after an iteration."""
+
+    weights: Any  # W (p, k)
+    noise: Any  # psi (p,)
+    mean: Any  # b (p,)
+    log_likelihood: float  # of all rows, in nats
+
+
+class Covariance:
+    """The data as their covariance S (p, p): an iteration costs p^3 at most, whatever the number of rows."""
+
+    def __init__(self, S: Any, n: int) -> None:
+        self.S, self.n = S, n
+        self.variance = np.diagonal(S).copy()
+
+    def times(self, B: Any) -> Any:
+        """S B."""
+        return self.S @ B
+
+    def leading(self, noise: Any, k: int) -> tuple[Any, Any]:
+        """The k largest eigenvalues of diag(noise)^-1/2 S diag(noise)^-1/2, in falling order, and eigenvectors (p,
+        k)."""
+        d = 1 / np.sqrt(noise)
+        return leading_eigenpairs(self.S * d[:, None] * d, k)
+
+    def quadratic(self, weights: Any, noise: Any) -> float:
+        """Mean of (x - b)' (W W' + psi)^-1 (x - b) as a sum of positive terms: with h = G (x - b) the posterior mean,
+        that of (x - b - W h)' psi^-1 (x - b - W h) + h'h."""
+        G = _posterior_map(weights, noise)
+        SG = self.S @ G.T
+        R = np.eye(noise.shape[0], like=noise) - weights @ G
+        return float(((R @ self.S) * R).sum(axis=1) @ (1 / noise) + (G.T * SG).sum())
+
+
+class Rows:
+    """The data as fewer rows than columns: centred, float64 (n, p). An iteration costs n^2 p + n^3."""
+
+    def __init__(self, centred: Any) -> None:
+        self.X, self.n = centred, centred.shape[0]
+        self.variance = (centred**2).sum(axis=0) / self.n
+
+    def times(self, B: Any) -> Any:
+        """S B."""
+        return self.X.T @ (self.X @ B) / self.n
+
+    def leading(self, noise: Any, k: int) -> tuple[Any, Any]:
+        """As `Covariance.leading`, from the eigenvectors of the rows' products with each other."""
+        scaled = self.X / np.sqrt(noise * self.n)
+        values, left = leading_eigenpairs(scaled @ scaled.T, min(k, self.n))
+        # Directions of eigenvalue 0 have no image among the columns; they carry no weight either.
+        directions = scaled.T @ (left / np.sqrt(np.maximum(values, np.finfo(np.float64).tiny)))
+        missing = k - values.shape[0]
+        return np.pad(values, (0, missing)), np.pad(directions, ((0, 0), (0, missing)))
+
+    def quadratic(self, weights: Any, noise: Any) -> float:
+        """As `Covariance.quadratic`."""
+        H = self.X @ _posterior_map(weights, noise).T
+        residual = self.X - H @ weights.T
+        return float((residual**2).sum(axis=0) @ (1 / noise) + (H**2).sum()) / self.n
+
+
+def _posterior_map(weights: Any, noise: Any) -> Any:
+    """G (k, p), (I + W' psi^-1 W)^-1 W' psi^-1."""
+    scaled = weights / noise[:, None]
+    return np.linalg.solve(np.eye(weights.shape[1], like=weights) + scaled.T @ weights, scaled.T)
+
+
+def leading_eigenpairs(A: Any, k: int) -> tuple[Any, Any]:
+    """The k largest eigenvalues of a symmetric A, in falling order, and their eigenvectors in columns."""
+    p = A.shape[0]
+    if k == 0:
+        return A[:0, 0], A[:, :0]
+    if isinstance(A, np.ndarray) and p > 500 and 4 * k < p:
+        values, vectors = scipy.linalg.eigh(A, subset_by_index=[p - k, p - 1], check_finite=False)
+    else:
+        values, vectors = np.linalg.eigh(A)
+    return values[::-1][:k], vectors[:, ::-1][:, :k]
+
+
+def canonical(weights: Any, noise: Any) -> Any:
+    """W turned so that W' diag(psi)^-1 W is diagonal, in falling order, the largest loading of a column positive.
+
+    The likelihood does not see the turn (Lawley, Maxwell, "Factor analysis as a statistical method", 1971, section
+    2.3); with equal noise the columns are principal axes.
+    """
+    _, _, turn = np.linalg.svd(weights / np.sqrt(noise)[:, None], full_matrices=False)
+    return weights @ turn.T * signs(weights @ turn.T)
+
+
+def signs(weights: Any) -> Any:
+    """+1 or -1 for every column: with it, the entry of the largest size is positive."""
+    if 0 in weights.shape:
+        return np.ones(weights.shape[1])
+    largest = np.take_along_axis(weights, np.abs(weights).argmax(axis=0)[None, :], axis=0)[0]
+    return np.where(largest < 0, -1.0, 1.0)
+
+
+# -- factor analysis -------------------------------------------------------------------------------------------------
+
+
+class _Profile(NamedTuple):
+    """The likelihood at one psi, W being the best for it."""
+
+    noise: Any
+    objective: float  # -2 / n times the log-likelihood, without p log(2 pi)
+    values: Any  # of the scaled covariance, those above 1
+    directions: Any
+    explained: Any  # diag(W W')
+
+
+def _profile(data: Covariance | Rows, noise: Any, k: int) -> _Profile:
+    """Maximise over W at fixed psi: W = psi^1/2 U (L - 1)^1/2, L and U the k leading eigenpairs of the scaled
+    covariance, those above 1 (Lawley, Maxwell 1971, eq. 4.10; Barber, "Bayesian reasoning and machine learning", 2012,
+    section 21.2.1)."""
+    values, directions = data.leading(noise, k)
+    used = values > 1
+    values, directions = values[used], directions[:, used]
+    explained = noise * (directions**2 @ (values - 1))
+    objective = np.log(noise).sum() + (1 + np.log(values) - values).sum() + (data.variance / noise).sum()
+    return _Profile(noise, float(objective), values, directions, explained)
+
+
+def objective(data: Covariance | Rows, noise: Any, k: int) -> float:
+    """-2 / n times the highest log-likelihood with this noise, without p log(2 pi)."""
+    return _profile(data, noise, k).objective
+
+
+def _state(data: Covariance | Rows, at: _Profile, k: int, mean: Any) -> State:
+    p = at.noise.shape[0]
+    weights = np.zeros((p, k), like=at.noise)
+    used = at.values.shape[0]
+    weights[:, :used] = np.sqrt(at.noise)[:, None] * at.directions * np.sqrt(at.values - 1)
+    weights *= signs(weights)
+    objective = at.objective
+    if used and float(at.values[0]) > _LARGE:
+        # Some noise is next to nothing: there 1 + log l - l and S_ii / psi_i cancel, sums of squares do not.
+        objective = float((np.log(at.noise)).sum() + np.log(at.values).sum()) + data.quadratic(weights, at.noise)
+    return State(weights, at.noise, mean, -data.n / 2 * (objective + p * math.log(2 * math.pi)))
+
+
+def start_noise(data: Covariance | Rows, k: int) -> Any:
+    """(1 - k / 2p) / (S^-1)_jj: what the other columns leave of each (Joreskog 1967, eq. 26), or of its variance."""
+    p = data.variance.shape[0]
+    share = 1 - k / (2 * p)
+    if isinstance(data, Covariance) and data.n > p <= 1000:
+        try:
+            root = np.linalg.inv(np.linalg.cholesky(data.S))
+        except np.linalg.LinAlgError:
+            return share * data.variance
+        return share / (root**2).sum(axis=0)
+    return share * data.variance
+
+
+def fit_noise(data: Covariance | Rows, k: int, noise: Any, floor: Any, mean: Any) -> Iterator[State]:
+    """Factor analysis: maximise the likelihood over psi >= floor, W being the best for psi.
+
+    With x = log psi, the gradient of the objective is g_i = 1 - (S_ii - (W W')_ii) / psi_i and, where model and data
+    agree, its second derivatives are the elementwise product of I - U U' and A - U L U', A the scaled covariance
+    (Joreskog, "Some contributions to maximum likelihood factor analysis", Psychometrika 32, 1967; Clarke, "A rapidly
+    convergent method for maximum-likelihood factor analysis", BJMSP 23, 1970). Newton steps with that matrix, which is
+    never indefinite; where a step has to be cut short, also the step of ECM, psi = diag(S - W W') (Zhao, Yu, Jiang,
+    "ML estimation for factor analysis: EM or non-EM?", Statistics and Computing 18, 2008), whichever is higher.
+    """
+    at = _profile(data, np.maximum(noise, floor), k)
+    state = _state(data, at, k, mean)
+    yield state
+    while True:
+        gradient = 1 - (data.variance - at.explained) / at.noise
+        step = _newton(data, at, gradient, floor)
+        new, size = None, 1.0
+        for _ in range(12):
+            clipped = np.minimum(size * step, _GROW)
+            factor = np.where(clipped < 0, np.maximum(1 + clipped, _SHRINK), np.exp(np.maximum(clipped, 0)))
+            trial = _profile(data, np.maximum(at.noise * factor, floor), k)
+            expected = 1e-4 * min(0.0, float(gradient @ np.log(trial.noise / at.noise)))
+            if trial.objective <= at.objective + expected:
+                new = trial
+                break
+            size /= 2
+        if new is None or size < 0.2:
+            plain = _profile(data, np.maximum(data.variance - at.explained, floor), k)
+            if new is None or plain.objective < new.objective:
+                new = plain
+        before, at = state, new
+        state = _state(data, at, k, mean)
+        if not state.log_likelihood >= before.log_likelihood:  # as high as rounding lets it be
+            return
+        yield state
+
+
+def _newton(data: Any, at: _Profile, gradient: Any, floor: Any) -> Any:
+    """-H^-1 g over the variances that are not held at their floor."""
+    d = 1 / np.sqrt(at.noise)
+    U = at.directions
+    H = (data.S * d[:, None] * d - (U * at.values) @ U.T) * (np.eye(U.shape[0], like=U) - U @ U.T)
+    held = (at.noise <= floor * (1 + 1e-9)) & (gradient > 0)
+    H[held, :] = 0
+    H[:, held] = 0
+    index = np.arange(H.shape[0])
+    H[index, index] = np.where(held, 1, H[index, index] * (1 + 1e-8) + 1e-12)
+    return -np.linalg.solve(H, np.where(held, 0, gradient))
+
+
+def fit_noise_by_em(data: Covariance | Rows, k: int, noise: Any, floor: Any, mean: Any) -> Iterator[State]:
+    """As `fit_noise` by accelerated ECM alone: for so many columns that a matrix of second derivatives is too much."""
+
+    def evaluate(x: Any) -> tuple[float, Any]:
+        at = _profile(data, np.exp(x), k)
+        return -data.n / 2 * at.objective, np.log(np.maximum(data.variance - at.explained, floor))
+
+    lowest = np.log(floor)
+    best = -math.inf
+    for x, _ in accelerated(np.log(np.maximum(noise, floor)), evaluate, lambda x: np.maximum(x, lowest)):
+        state = _state(data, _profile(data, np.exp(x), k), k, mean)
+        if not state.log_likelihood >= best:
+            return
+        best = state.log_likelihood
+        yield state
+
+
+def accelerated(
+    start: Any, evaluate: Callable[[Any], tuple[float, Any]], project: Callable[[Any], Any]
+) -> Iterator[tuple[Any, float]]:
+    """Squared extrapolation of an EM algorithm, kept monotone (Varadhan, Roland, "Simple and globally convergent
+    methods for accelerating the convergence of any EM algorithm", Scandinavian J. Statistics 35, 2008, scheme S3).
+
+    `evaluate` gives the log-likelihood at a point and the point that an EM step leads to. A pair of steps r, v sets the
+    length a = -|r| / |v|; where x - 2 a r + a^2 v is no higher than two plain steps, these are taken.
+    """
+    x, (value, image) = start, evaluate(start)
+    yield x, value
+    while True:
+        value_1, image_1 = evaluate(image)
+        r = image - x
+        v = image_1 - image - r
+        curvature = float(np.linalg.norm(v))
+        a = -max(1.0, float(np.linalg.norm(r)) / curvature) if curvature > 0 else -1.0
+        trial = project(x - 2 * a * r + a * a * v) if a < -1 else image_1
+        value_new, image_new = evaluate(trial)
+        if a < -1 and not value_new >= value_1:
+            trial = image_1
+            value_new, image_new = evaluate(trial)
+        if not value_new >= value:  # as high as rounding lets it be
+            return
+        x, value, image = trial, value_new, image_new
+        yield x, value
+
+
+# -- probabilistic PCA -----------------------------------------------------------------------------------------------
+
+
+def ppca_log_likelihood(values: Any, total: float, noise: float, p: int, n: int) -> float:
+    """Of n rows whose covariance has these leading eigenvalues and this trace, W being the best for `noise`."""
+    used = values[values > noise]
+    k = used.shape[0]
+    logarithms = float(np.log(used).sum()) + (p - k) * math.log(noise)
+    return -n / 2 * (p * math.log(2 * math.pi) + logarithms + k + (total - float(used.sum())) / noise)
+
+
+def ppca_em(data: Covariance | Rows, k: int, noise: float, floor: float, mean: Any, seed: int) -> Iterator[State]:
+    """EM for equal noise, accelerated (Tipping, Bishop, "Probabilistic principal component analysis", JRSS B 61, 1999,
+    eqs. 29 and 30): W <- S W (s2 I + M^-1 W' S W)^-1, s2 <- tr(S - S W M^-1 W_new') / p, M = W'W + s2 I.
+    """
+    p, total = data.variance.shape[0], float(data.variance.sum())
+    generator = np.random.default_rng(seed)
+    weights = np.asarray(generator.standard_normal((p, k)), like=data.variance) * math.sqrt(total / p)
+
+    def unpack(x: Any) -> tuple[Any, float]:
+        return x[:-1].reshape(p, k), math.exp(min(float(x[-1]), 700.0))
+
+    def evaluate(x: Any) -> tuple[float, Any]:
+        W, s2 = unpack(x)
+        SW = data.times(W)
+        inner = W.T @ W
+        M = inner + s2 * np.eye(k, like=W)
+        fitted = np.linalg.solve(M, W.T @ SW)
+        log_det = (p - k) * math.log(s2) + float(np.linalg.slogdet(M)[1])
+        trace = (total - float(np.trace(fitted))) / s2
+        value = -data.n / 2 * (p * math.log(2 * math.pi) + log_det + trace)
+        new = np.linalg.solve((s2 * np.eye(k, like=W) + fitted).T, SW.T).T
+        s2_new = max((total - float((np.linalg.solve(M, SW.T).T * new).sum())) / p, floor)
+        return value, np.append(new.ravel(), math.log(s2_new))
+
+    def project(x: Any) -> Any:
+        x[-1] = max(float(x[-1]), math.log(floor))
+        return x
+
+    start = np.append(weights.ravel(), math.log(max(noise, floor)))
+    for x, value in accelerated(start, evaluate, project):
+        W, s2 = unpack(x)
+        yield State(W, np.full(p, s2), mean, value)

@@ -1,0 +1,98 @@
+"""What linear factor models need of complete data: number of rows, mean and scatter matrix, one chunk at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+_NUMBERS_AT_A_TIME = 2**19  # of a chunk in float64: 4 MB, so that its copy stays in the cache
+
+
+def chunks(X: Any, n_numbers: int = _NUMBERS_AT_A_TIME) -> Iterator[tuple[int, Any]]:
+    """Consecutive rows of X as float64 copies, each with the number of its first row."""
+    step = max(1, n_numbers // max(1, X.shape[1]))
+    for first in range(0, X.shape[0], step):
+        yield first, X[first : first + step].astype(np.float64)
+
+
+def refuse_infinity(who: str, rows: Any, first: int = 0) -> None:
+    """Raise ValueError with row and column where `rows`, the chunk from row `first` on, holds infinity."""
+    infinite = np.isinf(rows)
+    if infinite.any():
+        row, column = (int(part[0]) for part in np.nonzero(infinite))
+        raise ValueError(f"{who} contains infinity in row {first + row}, column {column}")
+
+
+def has_missing(who: str, X: Any) -> bool:
+    """Whether X holds NaN; infinity raises ValueError with row and column."""
+    if X.dtype.kind != "f":
+        return False
+    missing = False
+    for first, rows in chunks(X):
+        with np.errstate(invalid="ignore", over="ignore"):
+            suspect = not np.isfinite(rows.sum())
+        if suspect:
+            refuse_infinity(who, rows, first)
+            missing |= bool(np.isnan(rows).any())
+    return missing
+
+
+def first_missing(X: Any) -> tuple[int, int]:
+    """Row and column of the first NaN in X, which holds one."""
+    for first, rows in chunks(X):
+        missing = np.isnan(rows)
+        if missing.any():
+            row, column = (int(part[0]) for part in np.nonzero(missing))
+            return first + row, column
+    raise ValueError("no NaN")
+
+
+class Moments:
+    """Sufficient statistics of a Gaussian model, merged without loss of digits.
+
+    mean = sum x / n and scatter = sum (x - mean)(x - mean)', updated chunk by chunk: of two parts A and B with
+    d = mean_B - mean_A, scatter = scatter_A + scatter_B + d d' n_A n_B / n (Chan, Golub, LeVeque, "Algorithms for
+    computing the sample variance", The American Statistician 37, 1983, eq. 2.1). No square of a mean is ever
+    subtracted, so columns far from zero keep their digits.
+    """
+
+    def __init__(self, n: int, mean: Any, scatter: Any) -> None:
+        self.n, self.mean, self.scatter = n, mean, scatter
+
+    @classmethod
+    def of(cls, X: Any, who: str = "X") -> Moments | None:
+        """Of all rows of X; None at the first NaN, ValueError at the first infinity."""
+        moments = cls(0, np.zeros(X.shape[1]), np.zeros((X.shape[1], X.shape[1])))
+        return moments if moments.add(X, who) else None
+
+    def add(self, X: Any, who: str = "X") -> bool:
+        """Take in the rows of X. False at the first NaN: the moments are those of the rows before its chunk then."""
+        for first, rows in chunks(X):
+            n = rows.shape[0]
+            with np.errstate(invalid="ignore", over="ignore"):
+                mean = rows.mean(axis=0)
+                if not np.isfinite(mean).all():
+                    refuse_infinity(who, rows, first)
+                    if np.isnan(rows).any():
+                        return False
+                rows -= mean
+                scatter = rows.T @ rows
+            if not np.isfinite(scatter).all():
+                raise ValueError(f"{who}: the squares of its values overflow; scale X")
+            both = self.merged(Moments(n, mean, scatter)) if self.n else Moments(n, mean, scatter)
+            self.n, self.mean, self.scatter = both.n, both.mean, both.scatter
+        return True
+
+    def merged(self, other: Moments) -> Moments:
+        """Of the rows of both; neither is changed."""
+        total = self.n + other.n
+        d = other.mean - self.mean
+        scatter = self.scatter + other.scatter + np.outer(d, d) * (self.n * other.n / total)
+        return Moments(total, self.mean + d * (other.n / total), scatter)
+
+    @property
+    def covariance(self) -> Any:
+        """Scatter / n: the maximum likelihood estimate."""
+        return self.scatter / self.n

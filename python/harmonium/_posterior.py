@@ -1,0 +1,98 @@
+"""The posterior of the factors, and densities, of rows whose missing entries are integrated out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ._moments import chunks
+
+_LARGEST_TABLE = 2**22  # numbers in the table of products of weights: 32 MB
+_ILL_CONDITIONED = 1e6
+
+
+class Patterns(NamedTuple):
+    """Which entries of which rows are observed, every pattern once."""
+
+    observed: Any  # (u, p) bool
+    index: Any  # (n,) int: the pattern of every row
+
+
+class Posterior(NamedTuple):
+    """p(h | observed part of x) of every row, and the density of that part."""
+
+    mean: Any  # (n, k)
+    covariance: Any  # (u, k, k), one for every pattern
+    log_density: Any  # (n,)
+
+
+def find_patterns(observed: Any) -> Patterns:
+    """Group rows of a mask (n, p) by equality."""
+    n = observed.shape[0]
+    if observed.all():
+        return Patterns(observed[:1], np.zeros(n, np.intp))
+    packed = np.ascontiguousarray(np.packbits(observed, axis=1))
+    keys = packed.view(np.dtype((np.void, packed.shape[1]))).ravel()
+    _, first, index = np.unique(keys, return_index=True, return_inverse=True)
+    return Patterns(observed[first], index.reshape(n))
+
+
+def posterior(deviation: Any, patterns: Patterns, weights: Any, noise: Any) -> Posterior:
+    """Of rows x - b with 0 in place of what is missing.
+
+    With O the observed columns, M = I + W_O' psi_O^-1 W_O, the posterior of h is N(M^-1 W_O' psi_O^-1 (x_O - b_O),
+    M^-1), and log N(x_O; b_O, W_O W_O' + psi_O) follows from log det = sum log psi_O + log det M and the quadratic form
+    sum (x_O - b_O - W_O h)^2 / psi_O + h'h at the posterior mean h: sums of squares, from which nothing cancels however
+    small psi (Tipping, Bishop 1999, section 3.3 and appendix A; the matrix identities: Woodbury 1950).
+    """
+    observed, index = patterns
+    scaled = weights / noise[:, None]
+    M = _precisions(observed, weights, scaled)
+    covariance = np.linalg.inv(M)
+    B = deviation @ scaled
+    mean = _apply(covariance, index, B)
+    if M.size and float(np.abs(M).max()) > _ILL_CONDITIONED:
+        # An explicit inverse loses digits where noise is tiny; a step of refinement brings them back.
+        mean = mean + _apply(covariance, index, B - _apply(M, index, mean))
+    residual = deviation - mean @ weights.T
+    if observed.shape[0] > 1 or not observed.all():
+        residual *= observed[index]
+    quadratic = (residual**2) @ (1 / noise) + (mean**2).sum(axis=1)
+    constant = observed @ (np.log(noise) + math.log(2 * math.pi)) + np.linalg.slogdet(M)[1]
+    return Posterior(mean, covariance, -0.5 * (constant[index] + quadratic))
+
+
+def _precisions(observed: Any, weights: Any, scaled: Any) -> Any:
+    """M of every pattern (u, k, k)."""
+    u, p = observed.shape
+    k = weights.shape[1]
+    identity = np.eye(k, like=weights)
+    if u > 4 and p * k * k <= _LARGEST_TABLE:
+        table = (scaled[:, :, None] * weights[:, None, :]).reshape(p, k * k)
+        return identity + (observed.astype(weights.dtype) @ table).reshape(u, k, k)
+    return np.stack([identity + (scaled[row].T @ weights[row]) for row in observed])
+
+
+def _apply(matrices: Any, index: Any, vectors: Any) -> Any:
+    """matrices[index[i]] @ vectors[i] for every row i."""
+    if matrices.shape[0] == 1:
+        return vectors @ matrices[0].T
+    result = np.empty_like(vectors)
+    step = max(1, 2**19 // max(1, matrices.shape[1] ** 2))
+    for first in range(0, vectors.shape[0], step):
+        part = slice(first, first + step)
+        result[part] = np.matmul(matrices[index[part]], vectors[part, :, None])[:, :, 0]
+    return result
+
+
+def centred_chunks(X: Any, mean: Any, n_numbers: int) -> Iterator[tuple[slice, Any, Patterns]]:
+    """Consecutive rows of X: where they are, x - mean in float64 with 0 where NaN, and their patterns."""
+    for first, rows in chunks(X, n_numbers):
+        observed = ~np.isnan(rows)
+        rows -= mean
+        if not observed.all():
+            rows[~observed] = 0
+        yield slice(first, first + rows.shape[0]), rows, find_patterns(observed)

@@ -1,0 +1,310 @@
+"""Factor analysis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from numbers import Integral
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.stats import chi2
+
+from ._factor_base import MOST_KEPT, NOISE_FLOOR, FactorEstimator, column_floor, summarise, tell
+from ._factor_solvers import Covariance, Rows, State, canonical, fit_noise, fit_noise_by_em, objective, start_noise
+from ._missing_em import Observed, missing_em
+from ._moments import Moments
+from ._validation import check_choice, check_flag, check_number
+from .rotation import rotate
+
+_MOST_DENSE = 1024  # columns up to which there is a matrix of second derivatives
+_HEYWOOD = 0.005  # share of a column's variance below which its noise is looked at
+
+
+class GoodnessOfFit(NamedTuple):
+    """What `FactorAnalysis.goodness_of_fit` returns."""
+
+    chi_square: float
+    degrees_of_freedom: int
+    p_value: float
+    discrepancy: float
+
+
+class FactorAnalysis(FactorEstimator):
+    """Factor analysis: scikit-learn's class of that name, faster, with missing values, streaming and rotations.
+
+    x = W h + b + noise, h ~ N(0, I), noise ~ N(0, diag(psi)) with a variance for every column, so
+    x ~ N(b, W W' + diag(psi)). Change the import and nothing else. What differs: the data are read once, and an
+    iteration works on their covariance, by Newton steps on the noise variances instead of EM; float32 is kept, integers
+    become float32; NaN are missing values (exact EM over what is observed); noise that goes to 0 is held and told of.
+
+    Parameters
+    ----------
+    n_components : int or None, default=None
+        None: n_features.
+    tol : float, default=1e-2
+        The fit stops when an iteration adds less to the log-likelihood of all rows, in nats.
+    copy : bool, default=True
+        Of no effect: X is never changed.
+    max_iter : int, default=1000
+    noise_variance_init : array-like of shape (n_features,) or None, default=None
+        Noise variances to start from. None: what a regression on the other columns leaves, times 1 - k / 2p
+        (Joreskog 1967).
+    svd_method : {"randomized", "lapack"}, default="randomized"
+        Of no effect: eigenvectors are exact, at less than the randomised method's cost.
+    iterated_power : int, default=3
+        Of no effect.
+    rotation : {"varimax", "quartimax", "promax"} or None, default=None
+        Of the loadings, after the fit; see `harmonium.rotation.rotate`. None: W' psi^-1 W is diagonal.
+    random_state : int, RandomState or None, default=0
+        Of `sample`.
+    verbose : int, default=0
+        1: a progress bar.
+
+    Attributes
+    ----------
+    components_ : array of shape (n_components, n_features)
+        W'. This and the next three may be assigned to and are used from then on.
+    mean_ : array of shape (n_features,)
+    noise_variance_ : array of shape (n_features,)
+        psi. Never less than 1e-8 of a column's variance.
+    factor_covariance_ : array of shape (n_components, n_components)
+        Correlations of the factors; the identity but for promax.
+    loglike_ : list of float
+        Log-likelihood of all rows, in nats, at the start and after every iteration. It never falls.
+    heywood_ : bool array of shape (n_features,)
+        Columns whose noise goes to 0 (a Heywood case): the likelihood at noise 0 is as high. A warning names them,
+        unless there are so many factors that noise is not determined, (p - k)^2 < p + k.
+    n_iter_, n_samples_seen_, n_features_in_ : int
+    feature_names_in_ : array
+    history_ : dict
+        log_likelihood: loglike_ a row.
+
+    References
+    ----------
+    Lawley, Maxwell, "Factor analysis as a statistical method", 1971.
+    Joreskog, "Some contributions to maximum likelihood factor analysis", Psychometrika 32, 1967.
+    Rubin, Thayer, "EM algorithms for ML factor analysis", Psychometrika 47, 1982.
+    Zhao, Yu, Jiang, "ML estimation for factor analysis: EM or non-EM?", Statistics and Computing 18, 2008.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from harmonium import FactorAnalysis
+    >>> X = load_digits().data
+    >>> X = X[:, X.std(axis=0) > 0]
+    >>> fa = FactorAnalysis(n_components=7, rotation="varimax").fit(X)
+    >>> fa.transform(X).shape
+    (1797, 7)
+    >>> fa.inverse_transform(fa.transform(X)).shape
+    (1797, 61)
+    """
+
+    def __init__(
+        self,
+        n_components: Any = None,
+        *,
+        tol: float = 1e-2,
+        copy: bool = True,
+        max_iter: int = 1000,
+        noise_variance_init: Any = None,
+        svd_method: str = "randomized",
+        iterated_power: int = 3,
+        rotation: str | None = None,
+        random_state: Any = 0,
+        verbose: int = 0,
+    ) -> None:
+        self.n_components = n_components
+        self.tol = tol
+        self.copy = copy
+        self.max_iter = max_iter
+        self.noise_variance_init = noise_variance_init
+        self.svd_method = svd_method
+        self.iterated_power = iterated_power
+        self.rotation = rotation
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any = None) -> FactorAnalysis:
+        """Fit the model to X by maximum likelihood.
+
+        Complete data are read once, in chunks: a memory map stays on disk, and an iteration does not depend on the
+        number of rows. X is never changed.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            NaN: missing.
+        y : ignored
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad parameters, infinity, fewer than 2 rows, columns without any value, no variance at all; nothing has
+            been changed then.
+
+        Warns
+        -----
+        UserWarning
+            Where columns are constant, and of Heywood cases.
+        ConvergenceWarning
+            Where `max_iter` comes before `tol`.
+        """
+        self._check_parameters()
+        who, data, dtype = self._read(X)
+        n, p = data.shape
+        k = self._n_factors(who, p)
+        given = self._given_noise(who, p)
+        summary, mean, moments = summarise(who, data)
+        floor = column_floor(who, summary.variance, mean)
+        if not isinstance(summary, Observed):
+            keep = moments if p <= MOST_KEPT else None
+            self._fit_complete(who, summary, mean, floor, given, dtype, X, reset=True, keep=keep)
+            return self
+        weights, noise = summary.start(k)
+        states = missing_em(summary, k, weights, noise if given is None else given, floor, equal_noise=False)
+        self._run(who, states, n, dtype, X=X, reset=True, keep=None)
+        self._tell(who, self.noise_variance_ < _HEYWOOD * summary.variance, floor, summary.variance)
+        return self
+
+    def _fit_moments(self, who: str, moments: Moments, dtype: np.dtype, X: Any, *, reset: bool) -> None:
+        data = Covariance(moments.covariance, moments.n)
+        p = data.variance.shape[0]
+        floor = column_floor(who, data.variance, moments.mean)
+        noise = self._given_noise(who, p)
+        if noise is None and not reset and hasattr(self, "noise_variance_"):
+            noise = np.asarray(self.noise_variance_, np.float64)  # of the rows before: nearly there
+            # A variance at its floor would hardly get away from it.
+            noise = np.maximum(noise, _HEYWOOD * data.variance)
+        self._fit_complete(who, data, moments.mean, floor, noise, dtype, X, reset=reset, keep=moments)
+
+    def _fit_complete(
+        self,
+        who: str,
+        data: Covariance | Rows,
+        mean: Any,
+        floor: Any,
+        noise: Any,
+        dtype: np.dtype,
+        X: Any,
+        *,
+        reset: bool,
+        keep: Moments | None,
+    ) -> None:
+        k = self._n_factors(who, data.variance.shape[0])
+        if noise is None:
+            noise = start_noise(data, k)
+        dense = isinstance(data, Covariance) and data.variance.shape[0] <= _MOST_DENSE
+        at: list[State] = []
+
+        def states() -> Iterator[State]:
+            for state in (fit_noise if dense else fit_noise_by_em)(data, k, noise, floor, mean):
+                at[:] = [state]
+                yield state
+
+        self._run(who, states(), data.n, dtype, X=X, reset=reset, keep=keep)
+        self._tell(who, self._at_zero(data, at[0], k, floor), floor, data.variance)
+
+    def _at_zero(self, data: Covariance | Rows, state: State, k: int, floor: Any) -> Any:
+        """Columns whose noise is small and might as well be 0: together at their floor the likelihood is as high."""
+        small = state.noise < _HEYWOOD * data.variance
+        if small.any() and not (state.noise[small] <= 2 * floor[small]).all():
+            there = objective(data, np.where(small, floor, state.noise), k)
+            if there > objective(data, state.noise, k) + 2 * max(self.tol, 1e-9) / data.n:
+                small &= state.noise <= 2 * floor
+        return small
+
+    def _tell(self, who: str, heywood: Any, floor: Any, variance: Any) -> None:
+        constant = variance * NOISE_FLOOR < floor * (1 - 1e-6)
+        self.heywood_ = heywood | constant
+        if _freedom(*self.components_.shape) < 0:
+            heywood = np.zeros_like(heywood)  # so many factors leave the noise undetermined, 0 included
+        for columns, what in (
+            (constant, "are constant; their noise variance, which would be 0, is held at"),
+            (
+                heywood & ~constant,
+                "have noise that goes to 0 (a Heywood case: try fewer factors, or more rows); it is now",
+            ),
+        ):
+            if columns.any():
+                index = np.flatnonzero(columns)
+                named = ", ".join(map(str, index[:10])) + (", ..." if len(index) > 10 else "")
+                values = ", ".join(f"{self.noise_variance_[i] / variance.mean():.2g}" for i in index[:10])
+                tell(f"{who}: {len(index)} of {len(columns)} columns ({named}) {what} {values} of the mean variance")
+
+    def goodness_of_fit(self) -> GoodnessOfFit:
+        """Likelihood ratio test that so many factors are enough, with Bartlett's correction.
+
+        F = log|C| + tr(C^-1 S) - log|S| - p, C the model's covariance and S the data's; chi2 = (n - 1 - (2p + 5)/6
+        - 2k/3) F has ((p - k)^2 - p - k) / 2 degrees of freedom (Bartlett 1951; Lawley, Maxwell 1971, section 4.4).
+
+        Returns
+        -------
+        result : GoodnessOfFit
+            `chi_square`, `degrees_of_freedom`, `p_value`, `discrepancy` (F).
+
+        Raises
+        ------
+        ValueError
+            After a fit that kept no covariance (missing values, more than 1024 columns), where that is singular, and
+            where there are so many factors that nothing is left to test.
+        """
+        parts = self._parts("goodness_of_fit")
+        who = "FactorAnalysis.goodness_of_fit"
+        k, p = self.components_.shape
+        if not hasattr(self, "_scatter"):
+            raise ValueError(f"{who}: needs the covariance of complete data with at most {MOST_KEPT} columns")
+        n = self.n_samples_seen_
+        freedom = _freedom(k, p)
+        if freedom <= 0:
+            raise ValueError(f"{who}: {k} factors of {p} columns leave {freedom} degrees of freedom")
+        sign, log_det = np.linalg.slogdet(self._scatter / n)
+        if sign <= 0 or n <= p:
+            raise ValueError(f"{who}: the covariance of {n} rows and {p} columns is singular")
+        C = parts.weights @ parts.weights.T + np.diag(parts.noise)
+        F = np.linalg.slogdet(C)[1] + np.trace(np.linalg.solve(C, self._scatter / n)) - log_det - p
+        chi_square = float((n - 1 - (2 * p + 5) / 6 - 2 * k / 3) * F)
+        return GoodnessOfFit(chi_square, freedom, float(chi2.sf(chi_square, freedom)), float(F))
+
+    def _n_factors(self, who: str, p: int) -> int:
+        return p if self.n_components is None else self._count(who, self.n_components, p)
+
+    def _given_noise(self, who: str, p: int) -> Any:
+        if self.noise_variance_init is None:
+            return None
+        noise = np.array(self.noise_variance_init, dtype=np.float64)
+        if noise.shape != (p,):
+            raise ValueError(f"{who}: noise_variance_init is {noise.shape}, X has {p} columns")
+        if not (np.isfinite(noise).all() and (noise > 0).all()):
+            raise ValueError(f"{who}: noise_variance_init holds {noise[~(noise > 0)][:1]}, variances are positive")
+        return noise
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        who = type(self).__name__
+        check_flag(who, "copy", self.copy)
+        check_choice(who, "svd_method", self.svd_method, ("lapack", "randomized"))
+        check_number(who, "iterated_power", self.iterated_power, Integral, low=0)
+        if self.rotation is not None:
+            check_choice(who, "rotation", self.rotation, ("varimax", "quartimax", "promax"))
+
+    def _attributes(self, state: State, record: list[float], n: int, dtype: np.dtype) -> dict[str, Any]:
+        weights = canonical(state.weights, state.noise)
+        factors = np.eye(weights.shape[1])
+        if self.rotation is not None:
+            weights, _, factors = rotate(weights, self.rotation)
+        return {
+            "components_": np.ascontiguousarray(weights.T, dtype=dtype),
+            "mean_": state.mean.astype(dtype),
+            "noise_variance_": state.noise.astype(dtype),
+            "factor_covariance_": factors.astype(dtype),
+            "loglike_": list(record),
+        }
+
+
+def _freedom(k: int, p: int) -> int:
+    """Of the test that k factors are enough for p columns: entries of a covariance less parameters."""
+    return ((p - k) ** 2 - p - k) // 2
