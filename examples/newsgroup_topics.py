@@ -147,6 +147,7 @@ def main() -> None:
     image = ax.imshow(activity[:, units], cmap="Blues", vmin=0, vmax=1, aspect="auto")
     ax.set_xticks(np.arange(len(units)), np.arange(1, len(units) + 1))
     ax.set_yticks(np.arange(len(names)), names)
+    ax.yaxis.tick_right()
     ax.set_title("share of held-out posts that a unit is on in", loc="left", fontsize="medium")
     figure.colorbar(image, ax=ax, location="bottom", shrink=0.8)
     figure.suptitle(f"Replicated softmax, {n_hidden} hidden units, 20 Newsgroups: {perplexity}\nretrieval {retrieval}")

@@ -2,11 +2,11 @@
 
 Above, the alignment as the usual logo: a letter is as tall as its amino acid is frequent times the information at the
 site. Below, the weights of the strongest hidden units in the same manner: letters above the line switch the unit on,
-those below switch it off, so a unit says which residues go together, also at distant sites. Beside them, how strongly
-each pair of sites is coupled through all hidden units, less what either site's mean strength accounts for: pairs that
-stand out are often in contact in the folded protein. In the WW domain they are residues of neighbouring strands of its
-sheet, which run against each other: pairs whose site numbers have about the same sum. The title compares the
-log-likelihood of sequences that were held out with that of independent sites.
+those below switch it off, so a unit says which residues go together, also at distant sites; grey boxes are gaps. Beside
+them, how strongly each pair of sites is coupled through all hidden units, less what the two sites' mean strengths
+account for: pairs that stand out are often in contact in the folded protein. In the WW domain 8-19 and 6-21 are such
+pairs, of strands that lie side by side and run against each other: the sum of the site numbers stays the same. The
+title compares the log-likelihood of sequences that were held out with that of independent sites.
 
 Similar sequences share their weight: each counts as one over the number of those that it differs from in at most a
 fifth of the sites. None of the training set's sequences is among the held out ones, but relatives are.
