@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="seconds: the picture is drawn, little is learned")
     arguments = parser.parse_args()
-    n_rows, n_hidden, n_epochs, n_betas, n_steps = 60_000, 500, 100, 5000, 1000
+    n_rows, n_hidden, n_epochs, n_betas, n_steps = 60_000, 500, 60, 5000, 1000
     if arguments.quick:
         n_rows, n_hidden, n_epochs, n_betas, n_steps = 1000, 50, 2, 100, 20
 
