@@ -163,7 +163,7 @@ def main() -> None:
         ax.invert_yaxis()
         ax.spines[["top", "right"]].set_visible(False)
         title = f"{place + 1}: {names[home]} ({100 * activity[home, unit]:.0f} %)"
-        ax.set_title(title, loc="left", fontsize="small")
+        ax.set_title(title, loc="left", fontsize="x-small")
     ax = figure.add_subplot(grid[:, 4])
     image = ax.imshow(activity[:, units], cmap="Blues", vmin=0, vmax=1, aspect="auto")
     ax.set_xticks(np.arange(len(units)), np.arange(1, len(units) + 1))
