@@ -4,8 +4,8 @@ The picture shows the weights of the hidden units, strongest first, beside some 
 each in its own place, direction and width, like the receptive fields of simple cells in the visual cortex.
 
 What it takes to see them: (1) rows of equal contrast, whitened, so that nothing is left to explain but the structure
-beyond pairs of pixels; (2) standard deviations of 1.5 in most directions, because the model's own noise has 1 and at the same size hidden
-units are not needed; (3) hidden units that are rarely on.
+beyond pairs of pixels; (2) standard deviations of up to 1.5: the model's own noise has 1 in every direction, and up to
+that size hidden units are not needed; (3) hidden units that are rarely on.
 
 Data: DIR/natural_images.npz with `whitened`, (images, rows, columns), Olshausen and Field's ten pictures.
 
@@ -26,7 +26,7 @@ from harmonium import RBM
 from harmonium.plot import FiltersDisplay, SamplesDisplay
 
 SIDE, MARGIN = 12, 8  # the filter that made the images wraps around at their borders
-SCALE = 1.5  # standard deviation of the whitened data, in units of the model's noise
+SCALE = 1.5  # largest standard deviation of the whitened data, in units of the model's noise
 
 
 def cut_patches(images: np.ndarray, n: int, generator: np.random.Generator) -> np.ndarray:
