@@ -112,10 +112,11 @@ class UnitSamplingRBM(UnitLayersRBM):
             start = UnitStates(_core.States.from_dense(np.ascontiguousarray(chains)), exposure)
         else:
             if init is None:
-                none = np.zeros((n_samples, model[0].shape[1]), dtype)
+                none = _core.States.from_dense(np.zeros((n_samples, model[0].shape[1]), dtype))
+                # Under the steps' own seed the first step would draw from the numbers that made the start.
+                own = int(np.random.SeedSequence([seed, 1]).generate_state(1, np.uint64)[0])
                 init = layer.decode(
-                    _core.unit_gibbs(*model, _core.States.from_dense(none), exposure, True, 1, seed, None, None, None),
-                    self._scale(),
+                    _core.unit_gibbs(*model, none, exposure, True, 1, own, None, None, None), self._scale()
                 )
             init = check_array(init, dtype="numeric", input_name="init", estimator=self)
             if len(init) != n_samples:
