@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -35,3 +37,125 @@ def test_the_first_step_is_independent_of_the_start(clamp):
     found = drawn[:, 0] + 2 * drawn[:, 1]
     expected = np.bincount((truth.v[:, 0] + 2 * truth.v[:, 1]).astype(int), law)
     tolerance.statistical(tolerance.chi_square(np.bincount(found.astype(int), minlength=4), expected))
+
+
+# -- codes and one-hot -----------------------------------------------------------------------------------------------
+
+CODES = np.random.default_rng(0).integers(0, 3, (40, 4))
+
+
+def one_hot(codes, sizes):
+    return np.hstack([np.eye(k)[codes[:, i].astype(int)] for i, k in enumerate(sizes)])
+
+
+def categorical(n_categories, **parameters):
+    return RBM(2, visible="categorical", n_categories=n_categories, n_iter=1, random_state=0, **parameters)
+
+
+def test_a_row_that_is_not_one_hot_is_refused_and_not_read_as_codes():
+    X = one_hot(CODES, [3] * 4)
+    assert len(categorical(3).fit(X).n_categories_) == 4
+    X[17, 6:9] = 1, 1, 0
+    with pytest.raises(ValueError, match=r"one-hot with 3 .* 39 of 40 rows, but row 17 has 2 ones in columns 6 to 8"):
+        categorical(3).fit(X)
+    with pytest.raises(ValueError, match=r"in row 17 site 2 has 2 ones"):
+        categorical([3] * 4).fit(X)
+    assert len(categorical([3] * 12).fit(X).n_categories_) == 12
+    X[17, 6:9] = np.nan, 0, 1
+    with pytest.raises(ValueError, match=r"NaN in row 17, column 6"):
+        categorical(3).fit(X)
+    with pytest.raises(ValueError, match="X is one-hot"):
+        categorical(3, allow_missing=True).fit(X)
+
+
+def test_two_columns_that_always_differ_are_codes_unless_said_otherwise():
+    X = np.array([[0, 1], [1, 0], [1, 0], [0, 1]])
+    tolerance.exact(categorical(2).fit(X).n_categories_, np.array([2, 2]))
+    tolerance.exact(categorical([2]).fit(X).n_categories_, np.array([2]))
+
+
+def test_a_code_of_2_or_many_rows_that_are_not_one_hot_make_codes():
+    few_ones = np.array([[0, 0, 1], [0, 0, 0], [0, 1, 1], [1, 1, 0]])
+    for X in (CODES[:, :3], few_ones):
+        assert len(categorical(3).fit(X).n_categories_) == 3
+
+
+@pytest.mark.parametrize("n_categories", [[3, 2, 4], 3], ids=str)
+def test_blocks_share_n_categories_in_their_order(n_categories):
+    codes = CODES[:, :3] % [3, 2, 3]
+    sizes = np.resize(n_categories, 3)
+    real = np.random.default_rng(1).normal(size=(40, 1))
+    hot = one_hot(codes, sizes)
+    cut = sizes[:2].sum()
+    settings = {"n_categories": n_categories, "n_iter": 1, "random_state": 0}
+    blocks = [("categorical", 2), ("gaussian", 1), ("categorical", 1)]
+    hot_blocks = [("categorical", int(cut)), ("gaussian", 1), ("categorical", int(sizes[2]))]
+    X, X_hot = np.hstack([codes[:, :2], real, codes[:, 2:]]), np.hstack([hot[:, :cut], real, hot[:, cut:]])
+    a, b = RBM(2, visible=blocks, **settings).fit(X), RBM(2, visible=hot_blocks, **settings).fit(X_hot)
+    for rbm in (a, b):
+        tolerance.exact(rbm.n_categories_, np.array(sizes))
+        tolerance.same_bits(rbm.free_energy(X), rbm.free_energy(X_hot))
+    tolerance.same_bits(a.components_, b.components_)
+    # Put together by assignment, without a fit.
+    for visible in (blocks, hot_blocks):
+        c = assigned(
+            a.components_, a.intercept_visible_, a.intercept_hidden_, visible=visible, n_categories=n_categories
+        )
+        for form in (X, X_hot):
+            tolerance.same_bits(c.free_energy(form), a.free_energy(X).astype(np.float64))
+
+
+def test_forms_that_differ_between_blocks_are_refused():
+    X = np.hstack([one_hot(CODES[:, :1], [3]), CODES[:, 1:3]])
+    with pytest.raises(ValueError, match=r"columns 0 to 2 of X are one-hot and columns 3 to 4 are not"):
+        RBM(2, visible=[("categorical", 3), ("categorical", 2)], n_categories=3).fit(X)
+    with pytest.raises(ValueError, match=r"\(4, 2\) one after the other do not fill one-hot blocks of \[3, 3\]"):
+        RBM(2, visible=[("categorical", 3), ("categorical", 3)], n_categories=[4, 2]).fit(np.zeros((2, 6)))
+
+
+@pytest.mark.parametrize("fitted", ["codes", "one-hot", "assigned"])
+def test_either_form_is_taken_after_the_fit_and_the_fitted_one_given_back(fitted):
+    sizes = [3, 4, 3, 5]
+    hot = one_hot(CODES, sizes)
+    rbm = categorical(sizes).fit(hot if fitted == "one-hot" else CODES.astype(float))
+    if fitted == "assigned":
+        model = (rbm.components_, rbm.intercept_visible_, rbm.intercept_hidden_)
+        rbm = assigned(*model, visible="categorical", n_categories=sizes, random_state=0)
+    for method in ("transform", "score_samples", "free_energy", "log_likelihood"):
+        tolerance.same_bits(getattr(rbm, method)(CODES), getattr(rbm, method)(hot))
+    tolerance.same_bits(rbm.energy(CODES, np.ones((40, 2))), rbm.energy(hot, np.ones((40, 2))))
+    drawn = [rbm.gibbs(X, random_state=0) for X in (CODES, hot)]
+    drawn += [rbm.sample(40, n_steps=1, init=X, random_state=0) for X in (CODES, hot)]
+    assert {x.shape for x in drawn} == {(40, 15 if fitted == "one-hot" else 4)}
+    tolerance.same_bits(drawn[0], drawn[1])
+    tolerance.same_bits(drawn[2], drawn[3])
+    with pytest.raises(ValueError, match="5"):
+        rbm.transform(CODES[:, [0, 1, 2, 3, 3]])
+    tolerance.same_bits(*(clone_of(rbm).partial_fit(X).components_ for X in (CODES, hot)))
+
+
+def clone_of(rbm):
+    return pickle.loads(pickle.dumps(rbm))
+
+
+def test_assigned_models_say_what_they_lack():
+    model = (np.zeros((2, 6)), np.zeros(6), np.zeros(2))
+    with pytest.raises(ValueError, match="n_categories=None, but no X tells"):
+        assigned(*model, visible="categorical").transform(CODES)
+    with pytest.raises(ValueError, match=r"makes 5 categorical units, components_ has 6"):
+        assigned(*model, visible="categorical", n_categories=[3, 2]).transform(CODES[:, :2])
+    with pytest.raises(ValueError, match=r"makes 4 categorical units, components_ has 6"):
+        assigned(*model, visible="categorical", n_categories=4).transform(CODES[:, :2])
+    with pytest.raises(ValueError, match=r"n_categories=\[\[3\], \[2, 2\]\]"):
+        assigned(*model, visible="categorical", n_categories=[[3], [2, 2]]).transform(CODES)
+
+
+def test_a_clamp_holds_a_choice_whole():
+    rbm = categorical([3, 3]).fit(one_hot(CODES[:, :2], [3, 3]))
+    values = np.array([0.0, 1, 0, 0, 0, 1])
+    drawn = rbm.sample(50, n_steps=1, clamp=([True] * 3 + [False] * 3, values), random_state=0)
+    tolerance.exact(drawn[:, :3], np.tile(values[:3], (50, 1)).astype(drawn.dtype))
+    with pytest.raises(ValueError, match="the mask of clamp holds 2 of the 3 columns of site 1 in row 0"):
+        rbm.sample(50, n_steps=1, clamp=([True] * 5 + [False], values))
+    with pytest.raises(ValueError, match="init has 2 columns, with clamp it needs 6"):
+        rbm.sample(40, n_steps=1, clamp=([True] * 6, values), init=CODES[:, :2])

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_array
 
-from . import _core, _unit_partition
+from . import _categories, _core, _unit_partition
 from ._rbm_base import BaseRBM
-from ._units import UnitStates, VisibleLayer, hidden_groups, parse_visible
+from ._units import UnitStates, VisibleLayer, hidden_groups, kinds_of, parse_visible, visible_pairs
 from ._validation import check_X
 
 
@@ -17,6 +17,8 @@ class UnitLayersRBM(BaseRBM):
     """`BaseRBM` for all types of units; where all is plain Bernoulli, its own methods do the work."""
 
     visible: Any
+    _n_columns: int
+    _one_hot: bool
     hidden: str
     n_categories: Any
     learn_variance: bool
@@ -44,24 +46,28 @@ class UnitLayersRBM(BaseRBM):
     def _layer(self) -> VisibleLayer:
         who = type(self).__name__
         n_units = np.shape(self.components_)[1]
-        blocks = parse_visible(who, self.visible, self._columns(n_units))
-        return VisibleLayer(who, blocks, self._categories(n_units), getattr(self, "_one_hot", False))
-
-    def _categories(self, n_units: int) -> tuple[int, ...]:
-        """Of each categorical column; of a model put together by assignment as n_categories says."""
-        if hasattr(self, "n_categories_"):
-            return tuple(map(int, self.n_categories_))
-        if self.n_categories is None or not isinstance(self.visible, str):
-            return () if self.n_categories is None else tuple(map(int, np.atleast_1d(self.n_categories)))
-        given = np.atleast_1d(self.n_categories)
-        return tuple(map(int, given if given.size > 1 else np.repeat(given, n_units // given[0])))
+        given = getattr(self, "n_categories_", ())
+        if hasattr(self, "_n_columns") and (len(given) or "categorical" not in kinds_of(self.visible)):
+            blocks = parse_visible(who, self.visible, self._n_columns)
+            return VisibleLayer(who, blocks, tuple(map(int, given)), self._one_hot)
+        pairs = visible_pairs(who, self.visible)
+        blocks, choices = _categories.in_units(who, pairs, n_units, given if len(given) else self.n_categories)
+        return VisibleLayer(who, blocks, *choices)
 
     def _columns(self, n_units: int) -> int:
-        if hasattr(self, "_n_columns"):
-            return self._n_columns
-        if not isinstance(self.visible, str):
-            return sum(count for _, count in self.visible)
-        return len(self._categories(n_units)) if self.visible == "categorical" else n_units
+        return self._layer().n_columns
+
+    def _check_columns(self, X: Any) -> Any:
+        """`check_X` where categorical columns are codes or one-hot, whichever the fit had."""
+        try:
+            columns = np.shape(X)[1]
+        except (IndexError, ValueError):  # scikit-learn says what is wrong
+            return check_X(self, X, reset=False)
+        if self._layer().of_width(columns).n_columns == getattr(self, "n_features_in_", columns):
+            return check_X(self, X, reset=False)
+        return check_array(
+            X, accept_sparse="csr", dtype="numeric", ensure_all_finite=False, estimator=self, input_name="X"
+        )
 
     def _scale(self) -> np.ndarray:
         n_units = np.shape(self.components_)[1]
@@ -94,7 +100,7 @@ class UnitLayersRBM(BaseRBM):
         if self._plain():
             return super().transform(X)
         model = self._unit_model()
-        data = self._unit_states("transform", check_X(self, X, reset=False))
+        data = self._unit_states("transform", self._check_columns(X))
         return _core.unit_probability(*model, data.states, data.exposure, False)
 
     def inverse_transform(self, H: Any) -> np.ndarray:

@@ -12,7 +12,7 @@ from . import _core, _unit_partition
 from ._callbacks import progress_bar
 from ._unit_layers import UnitLayersRBM
 from ._units import UnitStates, VisibleLayer
-from ._validation import bit_words, check_choice, check_number, check_X
+from ._validation import bit_words, check_choice, check_number
 
 
 class UnitSamplingRBM(UnitLayersRBM):
@@ -37,7 +37,7 @@ class UnitSamplingRBM(UnitLayersRBM):
         who = f"{type(self).__name__}.gibbs"
         check_number(who, "n_steps", n_steps, Integral, low=1)
         model = self._unit_model()
-        data = self._unit_states("gibbs", check_X(self, v, reset=False), "v")
+        data = self._unit_states("gibbs", self._check_columns(v), "v")
         return self._draw(who, model, data, False, n_steps, self._draw_seed(random_state), None, None)
 
     def _draw(self, who: str, model: Any, start: UnitStates, from_hidden: bool, n_steps: int, seed: int, mask: Any,
@@ -122,6 +122,8 @@ class UnitSamplingRBM(UnitLayersRBM):
             if len(init) != n_samples:
                 raise ValueError(f"{who}: init has {len(init)} rows, n_samples={n_samples}")
             if clamp is not None:
+                if init.shape[1] != layer.n_columns:
+                    raise ValueError(f"{who}: init has {init.shape[1]} columns, with clamp it needs {layer.n_columns}")
                 init = np.where(known[0], known[1], init)
             states = self._unit_states("sample", init, "init")
             start = UnitStates(
@@ -180,6 +182,7 @@ class UnitSamplingRBM(UnitLayersRBM):
             mask, values = np.broadcast_to(mask, shape), np.broadcast_to(values, shape)
         except ValueError:
             raise ValueError(f"{who}: clamp is {mask.shape} and {values.shape}, it must fit {shape}") from None
+        layer.check_whole(f"{who}: the mask of clamp", mask)
         # What is not clamped may hold anything: it is read as a state that every unit can take.
         harmless = layer.decode(_first_states(layer), np.ones(layer.n_units))
         filled = np.where(mask, values, harmless)

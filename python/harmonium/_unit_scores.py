@@ -11,7 +11,7 @@ from . import _core, _unit_partition
 from ._callbacks import progress_bar
 from ._log_partition import LogPartition, bracket
 from ._unit_sampling import UnitSamplingRBM
-from ._validation import check_flag, check_X
+from ._validation import check_flag
 
 
 class UnitScoresRBM(UnitSamplingRBM):
@@ -37,7 +37,7 @@ class UnitScoresRBM(UnitSamplingRBM):
         who = f"{type(self).__name__}.energy"
         weights, b, c = (part.astype(np.float64) for part in self._unit_model()[:3])
         layer = self._layer()
-        data = layer.encode(f"{who}: V", check_X(self, V, reset=False), np.dtype(np.float64), self._scale())
+        data = layer.encode(f"{who}: V", self._check_columns(V), np.dtype(np.float64), self._scale())
         units = data.states.dense()
         H = check_array(H, dtype=np.float64, input_name="H", estimator=self)
         if H.shape != (len(units), len(c)):
@@ -69,7 +69,7 @@ class UnitScoresRBM(UnitSamplingRBM):
         if self._plain():
             return super().free_energy(X)
         model = self._unit_model()
-        data = self._unit_states("free_energy", check_X(self, X, reset=False))
+        data = self._unit_states("free_energy", self._check_columns(X))
         return _core.unit_free_energy(*model, data.states, data.exposure)
 
     def score_samples(self, X: Any) -> np.ndarray:
@@ -90,7 +90,7 @@ class UnitScoresRBM(UnitSamplingRBM):
             return super().score_samples(X)
         model = self._unit_model()
         _unit_partition.check_proper(f"{type(self).__name__}.score_samples", model)
-        data = self._unit_states("score_samples", check_X(self, X, reset=False))
+        data = self._unit_states("score_samples", self._check_columns(X))
         return _core.unit_pseudo_log_likelihood(*model, data.states, data.exposure) - self._log_scale()
 
     def _log_scale(self) -> float:
@@ -128,7 +128,7 @@ class UnitScoresRBM(UnitSamplingRBM):
             raise TypeError(f"{who}: log_partition={log_partition!r}, what log_partition() returns is needed")
         model = self._unit_model()
         layer = self._layer()
-        data = self._unit_states("log_likelihood", check_X(self, X, reset=False))
+        data = self._unit_states("log_likelihood", self._check_columns(X))
         if layer.binary and data.states.is_dense():
             raise ValueError(f"{who}: X holds values between 0 and 1, the model only gives 0 and 1 a probability")
         minus_energy = -_core.unit_free_energy(*model, data.states, data.exposure)
