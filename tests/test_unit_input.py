@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 import tolerance
 from harmonium import RBM
@@ -159,3 +160,26 @@ def test_a_clamp_holds_a_choice_whole():
         rbm.sample(50, n_steps=1, clamp=([True] * 5 + [False], values))
     with pytest.raises(ValueError, match="init has 2 columns, with clamp it needs 6"):
         rbm.sample(40, n_steps=1, clamp=([True] * 6, values), init=CODES[:, :2])
+
+
+# -- counts ----------------------------------------------------------------------------------------------------------
+
+
+def bags(dtype, counts):
+    """A CSR matrix that holds word 1 of bag 0 as several counts, and one word 0 in bag 1."""
+    data = np.array([*counts, 1]).astype(dtype)
+    return sp.csr_matrix((data, [1] * len(counts) + [0], [0, len(counts), len(counts) + 1]), shape=(2, 3))
+
+
+@pytest.mark.parametrize(("dtype", "counts"), [(np.uint8, (200, 100)), (np.int8, (100, 100)), (bool, (1, 1, 1))])
+def test_counts_of_a_word_add_up_beyond_their_type(dtype, counts):
+    rbm = assigned([[0.5, -1.0, 0.2]], [0.1, 0.2, 0.3], [-0.4], visible="count")
+    X = np.array([[0, sum(counts), 0], [1, 0, 0]])
+    tolerance.same_bits(rbm.free_energy(bags(dtype, counts)), rbm.free_energy(X))
+
+
+def test_counts_of_half_precision():
+    rbm = assigned([[0.5, -1.0, 0.2]], [0.1, 0.2, 0.3], [-0.4], visible="count")
+    X = np.array([[0, 7, 1], [1, 0, 0]])
+    tolerance.same_bits(rbm.free_energy(X.astype(np.float16)), rbm.free_energy(X))
+    assert RBM(2, visible="count", n_iter=1).fit(X.astype(np.float16)).components_.dtype == np.float32

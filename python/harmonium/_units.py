@@ -177,10 +177,15 @@ class VisibleLayer:
         return UnitStates(_core.States.from_dense(units.astype(dtype, copy=False)))
 
     def _counts(self, who: str, X: Any, dtype: np.dtype) -> UnitStates:
+        if X.dtype == np.float16:  # which SciPy does not take
+            X = X.astype(np.float32)
         X = X if sp.issparse(X) else sp.csr_matrix(X)
-        X.check_format(full_check=True)
+        try:
+            X.check_format(full_check=True)
+        except ValueError as error:
+            raise ValueError(f"{who} is not a valid CSR matrix: {error}") from None
         if not X.has_canonical_format:
-            X = X.copy()
+            X = X.astype(np.float64)  # a copy; in the type that they are stored in, sums would wrap
             X.sum_duplicates()
         values = np.asarray(X.data)
         good = np.isfinite(values.astype(np.float64)) & (values >= 0)
