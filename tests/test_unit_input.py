@@ -183,3 +183,10 @@ def test_counts_of_half_precision():
     X = np.array([[0, 7, 1], [1, 0, 0]])
     tolerance.same_bits(rbm.free_energy(X.astype(np.float16)), rbm.free_energy(X))
     assert RBM(2, visible="count", n_iter=1).fit(X.astype(np.float16)).components_.dtype == np.float32
+
+
+def test_annealing_a_model_of_empty_bags():
+    rbm = RBM(2, visible="count", n_iter=1, random_state=0).fit(np.zeros((5, 4)))
+    exact, z = rbm.log_partition("exact", n_words=3), rbm.log_partition("ais", n_words=3, n_betas=100)
+    tolerance.statistical((z.value - exact.value) / z.std_error)
+    assert np.isfinite(rbm.sample(3, sampler="annealed", n_steps=10, n_words=4)).all()
