@@ -190,3 +190,16 @@ def test_annealing_a_model_of_empty_bags():
     exact, z = rbm.log_partition("exact", n_words=3), rbm.log_partition("ais", n_words=3, n_betas=100)
     tolerance.statistical((z.value - exact.value) / z.std_error)
     assert np.isfinite(rbm.sample(3, sampler="annealed", n_steps=10, n_words=4)).all()
+
+
+# -- values that units do not have -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", [np.asarray, sp.csr_matrix])
+@pytest.mark.parametrize("visible", ["bernoulli", [("bernoulli", 1), ("gaussian", 1), ("bernoulli", 2)]], ids=str)
+def test_values_between_0_and_1_have_no_likelihood(visible, form):
+    rbm = assigned(np.zeros((2, 4)), np.zeros(4), np.zeros(2), visible=visible, hidden="relu")
+    X = np.array([[1.0, 1, 0, 1], [0, 1, 1, 0.5]])
+    with pytest.raises(ValueError, match=r"log_likelihood: X contains 0.5 in row 1, column 3; bernoulli units only"):
+        rbm.log_likelihood(form(X))
+    assert np.isfinite(rbm.free_energy(form(X))).all() and np.isfinite(rbm.log_likelihood(form(np.round(X)))).all()

@@ -128,9 +128,9 @@ class UnitScoresRBM(UnitSamplingRBM):
             raise TypeError(f"{who}: log_partition={log_partition!r}, what log_partition() returns is needed")
         model = self._unit_model()
         layer = self._layer()
-        data = self._unit_states("log_likelihood", self._check_columns(X))
-        if layer.binary and data.states.is_dense():
-            raise ValueError(f"{who}: X holds values between 0 and 1, the model only gives 0 and 1 a probability")
+        X = self._check_columns(X)
+        data = self._unit_states("log_likelihood", X)
+        layer.check_binary(f"{who}: X", X)
         minus_energy = -_core.unit_free_energy(*model, data.states, data.exposure)
         if layer.counts:
             if log_partition is not None:

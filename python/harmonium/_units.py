@@ -236,6 +236,26 @@ class VisibleLayer:
             out[:, block.units] = part
         return out
 
+    def check_binary(self, who: str, X: Any) -> None:
+        """Refuse values between 0 and 1 where units are Bernoulli."""
+        for block in self.of_width(X.shape[1]).blocks:
+            if block.type == "bernoulli":
+                part = X[:, block.columns]
+                if sp.issparse(part):
+                    part = part.tocoo()
+                    part.sum_duplicates()
+                    entries = part.data
+                else:
+                    entries = part
+                wrong = (entries != 0) & (entries != 1)
+                if wrong.any():
+                    first = np.argwhere(wrong)[0]
+                    row, column = (part.row[first[0]], part.col[first[0]]) if sp.issparse(part) else first
+                    raise ValueError(
+                        f"{who} contains {entries[tuple(first)]:g} in row {row}, column {block.columns.start + column}; "
+                        "bernoulli units only give 0 and 1 a probability: binarise X, by a threshold or by drawing"
+                    )
+
     def check_whole(self, who: str, mask: np.ndarray) -> None:
         """Refuse a mask over columns that holds a part of a one-hot choice."""
         for block in self.blocks:
