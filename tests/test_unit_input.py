@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from sklearn.base import clone
 
 import tolerance
 from harmonium import RBM
@@ -203,3 +204,25 @@ def test_values_between_0_and_1_have_no_likelihood(visible, form):
     with pytest.raises(ValueError, match=r"log_likelihood: X contains 0.5 in row 1, column 3; bernoulli units only"):
         rbm.log_likelihood(form(X))
     assert np.isfinite(rbm.free_energy(form(X))).all() and np.isfinite(rbm.log_likelihood(form(np.round(X)))).all()
+
+
+# -- parameters ------------------------------------------------------------------------------------------------------
+
+NO_LAYERS = ["typo", [("bernoulli", 2.9)], [("bernoulli", True)], [("bernoulli", "two")], [("typo", 2)], 7, None]
+
+
+@pytest.mark.parametrize("visible", NO_LAYERS, ids=str)
+def test_only_fit_minds_what_visible_is(visible):
+    rbm = RBM(visible=visible)
+    assert "RBM(" in repr(rbm) and "RBM" in rbm._repr_html_() and rbm.__sklearn_tags__().transformer_tags
+    assert clone(rbm).visible == visible
+    with pytest.raises((ValueError, TypeError), match=r"RBM(\.fit)?: visible="):
+        rbm.fit(np.zeros((3, 2)))
+
+
+def test_temperatures_are_counted():
+    rbm = assigned(np.zeros((2, 4)), np.zeros(4), np.zeros(2), n_temperatures=3.5)
+    with pytest.raises(TypeError, match=r"RBM.sample: n_temperatures=3.5 is of type float, an integer is needed"):
+        rbm.sample(2, sampler="pt")
+    with pytest.raises(ValueError, match=r"n_temperatures=1, it must be at least 2"):
+        rbm.set_params(n_temperatures=1).sample(2, sampler="pt")

@@ -138,6 +138,8 @@ class UnitSamplingRBM(UnitLayersRBM):
         check_number(who, "n_steps", n_steps, Integral, low=1)
         model = self._unit_model()
         _unit_partition.check_proper(who, model)
+        if sampler == "pt":
+            check_number(who, "n_temperatures", self.n_temperatures, Integral, low=2)
         if sampler == "pt" and (self.hidden != "bernoulli" or self._layer().counts):
             raise ValueError(f"{who}: sampler='pt' takes hidden='bernoulli' and no bags of words")
         exposure = self._words(who, n_words, n_samples, model[0].dtype)

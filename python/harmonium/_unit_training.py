@@ -14,7 +14,7 @@ from sklearn.utils.validation import _check_sample_weight
 
 from . import _categories, _core
 from ._unit_scores import UnitScoresRBM
-from ._units import HIDDEN, UnitStates, VisibleLayer, hidden_groups, parse_visible, visible_pairs
+from ._units import HIDDEN, UnitStates, VisibleLayer, hidden_groups, kinds_of, parse_visible, visible_pairs
 from ._validation import bit_words, check_choice, check_flag, check_number, float_dtype
 
 METHODS = ("cd", "pcd", "fpcd", "pt", "exact")
@@ -275,7 +275,7 @@ class UnitsRBM(UnitScoresRBM):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        kinds = {kind for kind, _ in visible_pairs(type(self).__name__, self.visible)}
+        kinds = kinds_of(self.visible)  # any value: only fit minds parameters
         tags.input_tags.sparse = kinds in ({"bernoulli"}, {"count"})
         tags.input_tags.positive_only = self.check_range and "gaussian" not in kinds
         tags.input_tags.allow_nan = bool(self.allow_missing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +64,7 @@ def visible_pairs(who: str, visible: Any) -> list[tuple[str, int]]:
             raise ValueError(f"{who}: visible={visible!r} is not one of {', '.join(map(repr, VISIBLE))}")
         return [(visible, 0)]
     try:
-        pairs = [(str(kind), int(count)) for kind, count in visible]
+        pairs = [(str(kind), _whole(count)) for kind, count in visible]
     except (TypeError, ValueError):
         raise TypeError(
             f"{who}: visible={visible!r:.60}, a type or a list of pairs (type, number of columns) is needed"
@@ -76,6 +77,15 @@ def visible_pairs(who: str, visible: Any) -> list[tuple[str, int]]:
                 "hidden biases)"
             )
     return pairs
+
+
+def _whole(count: Any) -> int:
+    """A number of columns; as text, which NumPy makes of it in an array of pairs."""
+    if isinstance(count, str):
+        return int(count)
+    if isinstance(count, (bool, np.bool_)):
+        raise TypeError
+    return operator.index(count)
 
 
 def parse_visible(who: str, visible: Any, n_columns: int) -> list[tuple[str, int]]:
@@ -251,9 +261,10 @@ class VisibleLayer:
                 if wrong.any():
                     first = np.argwhere(wrong)[0]
                     row, column = (part.row[first[0]], part.col[first[0]]) if sp.issparse(part) else first
+                    value, column = entries[tuple(first)], block.columns.start + column
                     raise ValueError(
-                        f"{who} contains {entries[tuple(first)]:g} in row {row}, column {block.columns.start + column}; "
-                        "bernoulli units only give 0 and 1 a probability: binarise X, by a threshold or by drawing"
+                        f"{who} contains {value:g} in row {row}, column {column}; bernoulli units only give 0 "
+                        "and 1 a probability: binarise X, by a threshold or by drawing"
                     )
 
     def check_whole(self, who: str, mask: np.ndarray) -> None:
