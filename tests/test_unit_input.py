@@ -226,3 +226,33 @@ def test_temperatures_are_counted():
         rbm.sample(2, sampler="pt")
     with pytest.raises(ValueError, match=r"n_temperatures=1, it must be at least 2"):
         rbm.set_params(n_temperatures=1).sample(2, sampler="pt")
+
+
+# -- hidden states ---------------------------------------------------------------------------------------------------
+
+BAD_HIDDEN = {
+    "bernoulli": ([5.0, -3.0], "s 5 in row 1, column 0"),
+    "relu": ([5.0, -3.0], "values from -3, relu"),
+}
+
+
+@pytest.mark.parametrize("hidden", ["bernoulli", "relu", "gaussian"])
+@pytest.mark.parametrize("visible", ["count", [("bernoulli", 2), ("gaussian", 2)]], ids=str)
+@pytest.mark.parametrize("form", [np.asarray, sp.csr_matrix])
+def test_inverse_transform_takes_what_hidden_units_can_be(form, visible, hidden):
+    if visible == "count" and hidden != "bernoulli":
+        return
+    rng = np.random.default_rng(0)
+    rbm = assigned(rng.normal(size=(2, 4)), np.zeros(4), np.zeros(2), visible=visible, hidden=hidden)
+    for H in (np.array([[0, 1], [1, 1], [0, 0]]), np.array([[0.25, 0.5], [1, 0]])):
+        tolerance.near_sum(
+            rbm.inverse_transform(form(H)), rbm.inverse_transform(H.astype(np.float64)), np.ones((len(H), 4)), 20
+        )
+    if hidden in BAD_HIDDEN:
+        values, match = BAD_HIDDEN[hidden]
+        with pytest.raises(ValueError, match=match):
+            rbm.inverse_transform(form([[0.0, 0], values]))
+    with pytest.raises(ValueError, match="NaN"):
+        rbm.inverse_transform(form([[0.0, np.nan]]))
+    with pytest.raises(ValueError, match="H has 3 columns, the model has 2 hidden units"):
+        rbm.inverse_transform(form([[0.0, 0, 1]]))

@@ -10,7 +10,7 @@ from sklearn.utils import check_array
 from . import _categories, _core, _unit_partition
 from ._rbm_base import BaseRBM
 from ._units import UnitStates, VisibleLayer, hidden_groups, kinds_of, parse_visible, visible_pairs
-from ._validation import check_X
+from ._validation import check_X, states
 
 
 class UnitLayersRBM(BaseRBM):
@@ -120,9 +120,13 @@ class UnitLayersRBM(BaseRBM):
             return super().inverse_transform(H)
         model = self._unit_model()
         who = f"{type(self).__name__}.inverse_transform"
-        H = check_array(H, dtype=[model[0].dtype], input_name="H", estimator=self)
+        H = check_array(H, accept_sparse="csr", dtype="numeric", ensure_all_finite=False, input_name="H")
         if H.shape[1] != model[0].shape[1]:
             raise ValueError(f"{who}: H has {H.shape[1]} columns, the model has {model[0].shape[1]} hidden units")
-        exposure = np.ones(len(H), model[0].dtype) if self._layer().counts else None
-        means = _core.unit_probability(*model, _core.States.from_dense(np.ascontiguousarray(H)), exposure, True)
+        in_unit_interval = self.hidden == "bernoulli" and self.check_range
+        given = states(f"{who}: H", H, model[0].dtype, check_range=in_unit_interval)
+        if self.hidden == "relu" and (lowest := H.min()) < 0:
+            raise ValueError(f"{who}: H holds values from {lowest:g}, relu units are at least 0")
+        exposure = np.ones(given.rows, model[0].dtype) if self._layer().counts else None
+        means = _core.unit_probability(*model, given, exposure, True)
         return (means * self._scale()).astype(means.dtype)
