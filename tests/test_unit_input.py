@@ -256,3 +256,53 @@ def test_inverse_transform_takes_what_hidden_units_can_be(form, visible, hidden)
         rbm.inverse_transform(form([[0.0, np.nan]]))
     with pytest.raises(ValueError, match="H has 3 columns, the model has 2 hidden units"):
         rbm.inverse_transform(form([[0.0, 0, 1]]))
+
+
+# -- learned arrays that do not fit ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("scale", "match"),
+    [
+        ([0.0, -1, 1], "is 0 in place 0"),
+        ([1.0, -1, 1], "is -1 in place 1"),
+        ([1.0, np.nan, 1], "is nan in place 1"),
+        ([2.0], r"is \(1,\), the model needs \(3,\)"),
+        ([1.0, 1, 2], "is 2 in place 2, a bernoulli unit"),
+    ],
+    ids=str,
+)
+def test_standard_deviations_are_positive_and_one_for_each_unit(scale, match):
+    X, H = np.array([[0.5, -0.2, 1]]), np.zeros((1, 2))
+    visible = [("gaussian", 2), ("bernoulli", 1)]
+    rbm = assigned(np.zeros((2, 3)), np.zeros(3), np.zeros(2), visible=visible)
+    rbm.visible_scale_ = np.array(scale)
+    calls = [rbm.transform, rbm.free_energy, rbm.score_samples, rbm.log_likelihood, rbm.gibbs, rbm.partial_fit]
+    for call in [*calls, lambda _: rbm.inverse_transform(H), lambda _: rbm.log_partition(), lambda _: rbm.sample()]:
+        with pytest.raises(ValueError, match="RBM: visible_scale_ " + match):
+            call(X)
+
+
+# -- categories that X tells of --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("allow_missing", [False, True])
+@pytest.mark.parametrize(
+    ("value", "match"),
+    [
+        (np.inf, "contains inf in row 1, column 0"),
+        (-np.inf, "contains -inf in row 1, column 0"),
+        (1e12, r"contains 1e\+12 in row 1, column 0, .* below 65536; encode X .*OrdinalEncoder"),
+        (65536, r"contains 65536 in row 1, column 0"),
+    ],
+)
+def test_codes_that_cannot_be_are_refused_with_their_place(value, match, allow_missing):
+    with pytest.raises(ValueError, match=match):
+        categorical(None, allow_missing=allow_missing).fit(np.array([[0.0, 1], [value, 1]]))
+    with pytest.raises(ValueError, match=match):
+        RBM(2, visible=[("categorical", 1), ("gaussian", 1)]).fit(np.array([[0.0, 1], [value, 1]]))
+
+
+def test_the_most_categories_that_x_tells_of():
+    rbm = categorical(None).fit(np.array([[65535, 0], [3, 1]]))
+    tolerance.exact(rbm.n_categories_, np.array([65536, 2]))

@@ -70,8 +70,24 @@ class UnitLayersRBM(BaseRBM):
         )
 
     def _scale(self) -> np.ndarray:
+        """Standard deviations of the units as they were learned or assigned: refused where they are none."""
         n_units = np.shape(self.components_)[1]
-        return np.asarray(getattr(self, "visible_scale_", np.ones(n_units)), dtype=np.float64)
+        if not hasattr(self, "visible_scale_"):
+            return np.ones(n_units)
+        scale = np.asarray(self.visible_scale_, dtype=np.float64)
+        who = f"{type(self).__name__}: visible_scale_"
+        if scale.shape != (n_units,):
+            raise ValueError(f"{who} is {scale.shape}, the model needs {(n_units,)}")
+        if not ((scale > 0) & np.isfinite(scale)).all():
+            i = int(np.argmin((scale > 0) & np.isfinite(scale)))
+            raise ValueError(f"{who} is {scale[i]:g} in place {i}; standard deviations are finite and greater than 0")
+        for block in self._layer().blocks:
+            if block.type != "gaussian" and (scale[block.units] != 1).any():
+                i = block.units.start + int(np.argmax(scale[block.units] != 1))
+                raise ValueError(
+                    f"{who} is {scale[i]:g} in place {i}, a {block.type} unit; only gaussian ones have any"
+                )
+        return scale
 
     def _unit_model(self) -> _unit_partition.UnitModel:
         weights, visible_bias, hidden_bias = self._model()

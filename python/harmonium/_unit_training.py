@@ -161,7 +161,7 @@ class UnitsRBM(UnitScoresRBM):
             scale = np.ones(layer.n_units)
         else:
             layer = self._layer().of_width(checked.shape[1])
-            scale = np.ones(layer.n_units)
+            scale = np.ones_like(self._scale())  # looked at here, though training divides by them itself
         observed = None
         if self.allow_missing:
             checked, observed = self._without_missing(who, checked, layer)
