@@ -306,3 +306,13 @@ def test_codes_that_cannot_be_are_refused_with_their_place(value, match, allow_m
 def test_the_most_categories_that_x_tells_of():
     rbm = categorical(None).fit(np.array([[65535, 0], [3, 1]]))
     tolerance.exact(rbm.n_categories_, np.array([65536, 2]))
+
+
+@pytest.mark.parametrize(("dtype", "most"), [(np.float32, 2**24), (np.float64, 2**53)])
+def test_numbers_of_words_beyond_what_the_type_counts_are_refused(dtype, most):
+    rbm = assigned([[0.5, -1.0]], [0.1, 0.2], [-0.4], visible="count")
+    rbm.components_ = rbm.components_.astype(dtype)
+    assert np.isfinite(rbm.log_partition(n_words=most).value)
+    for call in (rbm.log_partition, rbm.sample):
+        with pytest.raises(ValueError, match=f"n_words={most + 1}, a model in {np.dtype(dtype)} counts up to {most}"):
+            call(n_words=most + 1)

@@ -167,6 +167,9 @@ class UnitSamplingRBM(UnitLayersRBM):
             raise ValueError(
                 f"{who}: n_words={n_words!r:.60}, an integer of at least 0, or one for each sample, is needed"
             )
+        most = 2 ** (np.finfo(dtype).nmant + 1)  # beyond it this type does not count
+        if words.max(initial=0) > most:
+            raise ValueError(f"{who}: n_words={words.max()}, a model in {dtype} counts up to {most}")
         return np.ascontiguousarray(np.broadcast_to(words, (n_samples,)), dtype)
 
     def _unit_clamp(self, who: str, clamp: Any, n_samples: int) -> tuple[Any, Any, Any]:
