@@ -316,3 +316,19 @@ def test_numbers_of_words_beyond_what_the_type_counts_are_refused(dtype, most):
     for call in (rbm.log_partition, rbm.sample):
         with pytest.raises(ValueError, match=f"n_words={most + 1}, a model in {np.dtype(dtype)} counts up to {most}"):
             call(n_words=most + 1)
+
+
+# -- what comes back -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_clamped_columns_keep_their_bits(dtype):
+    rng = np.random.default_rng(0)
+    rbm = assigned(np.zeros((2, 6)), np.zeros(6), np.zeros(2), visible=[("gaussian", 5), ("bernoulli", 1)])
+    rbm.components_ = rbm.components_.astype(dtype)
+    rbm.visible_scale_ = np.append(rng.uniform(0.3, 3, 5), 1)
+    values = np.hstack([rng.normal(size=(200, 5)), np.ones((200, 1))]).astype(dtype)
+    mask = np.array([True, True, False, True, True, True])
+    drawn = rbm.sample(200, n_steps=1, clamp=(mask, values), random_state=0)
+    tolerance.same_bits(drawn[:, mask], values[:, mask])
+    assert (drawn[:, ~mask] != values[:, ~mask]).all()

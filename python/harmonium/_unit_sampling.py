@@ -129,7 +129,9 @@ class UnitSamplingRBM(UnitLayersRBM):
             start = UnitStates(
                 states.states, exposure if states.exposure is None or n_words is not None else states.exposure
             )
-        return self._draw(who, model, start, from_hidden, n_steps, seed, mask, values)
+        drawn = self._draw(who, model, start, from_hidden, n_steps, seed, mask, values)
+        # Divided by a standard deviation and multiplied again, a clamped value may be another.
+        return drawn if clamp is None else np.where(known[0], known[1], drawn).astype(dtype, copy=False)
 
     def _sample_anew(
         self, who: str, sampler: str, n_samples: int, n_steps: int, n_words: Any, random_state: Any
