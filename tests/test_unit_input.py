@@ -332,3 +332,15 @@ def test_clamped_columns_keep_their_bits(dtype):
     drawn = rbm.sample(200, n_steps=1, clamp=(mask, values), random_state=0)
     tolerance.same_bits(drawn[:, mask], values[:, mask])
     assert (drawn[:, ~mask] != values[:, ~mask]).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("visible", ["bernoulli", [("bernoulli", 4)], [("bernoulli", 3), ("bernoulli", 1)]], ids=str)
+def test_blocks_of_bernoulli_units_are_bernoulli_units(visible, dtype):
+    X = (np.random.default_rng(0).random((30, 4)) < 0.5).astype(dtype)
+    rbm = RBM(2, visible=visible, n_iter=1, random_state=0).fit(X)
+    assert rbm.gibbs(X).dtype == bool
+    assert rbm.sample(3, n_steps=2).dtype == rbm.transform(X).dtype == dtype
+    assert rbm.sample(3, n_steps=2, sampler="pt").dtype == dtype
+    relu = RBM(2, visible=visible, hidden="relu", n_iter=1, random_state=0).fit(X)
+    assert relu.gibbs(X).dtype == dtype

@@ -38,7 +38,9 @@ class UnitSamplingRBM(UnitLayersRBM):
         check_number(who, "n_steps", n_steps, Integral, low=1)
         model = self._unit_model()
         data = self._unit_states("gibbs", self._check_columns(v), "v")
-        return self._draw(who, model, data, False, n_steps, self._draw_seed(random_state), None, None)
+        drawn = self._draw(who, model, data, False, n_steps, self._draw_seed(random_state), None, None)
+        types = {block.type for block in self._layer().blocks}
+        return drawn.astype(bool) if types == {self.hidden} == {"bernoulli"} else drawn
 
     def _draw(self, who: str, model: Any, start: UnitStates, from_hidden: bool, n_steps: int, seed: int, mask: Any,
               values: Any) -> np.ndarray:  # fmt: skip
