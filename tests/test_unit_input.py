@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -344,3 +345,19 @@ def test_blocks_of_bernoulli_units_are_bernoulli_units(visible, dtype):
     assert rbm.sample(3, n_steps=2, sampler="pt").dtype == dtype
     relu = RBM(2, visible=visible, hidden="relu", n_iter=1, random_state=0).fit(X)
     assert relu.gibbs(X).dtype == dtype
+
+
+@pytest.mark.parametrize(("visible", "hidden"), [("bernoulli", "relu"), ("count", "bernoulli")])
+def test_the_energy_of_sparse_rows_leaves_them_sparse(visible, hidden):
+    rng = np.random.default_rng(0)
+    n, columns = 500, 20_000
+    X = sp.random(n, columns, density=1e-3, format="csr", random_state=0, data_rvs=lambda k: np.ones(k))
+    rbm = assigned(rng.normal(size=(2, columns)), rng.normal(size=columns), [0.3, -0.2], visible=visible, hidden=hidden)
+    H = rng.random((n, 2))
+    expected = rbm.energy(X.toarray(), H)
+    tracemalloc.start()
+    found = rbm.energy(X, H)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < n * columns  # not even a byte for each entry
+    tolerance.near_sum(found, expected, np.full(n, 200.0), 100)

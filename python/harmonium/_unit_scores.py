@@ -38,19 +38,25 @@ class UnitScoresRBM(UnitSamplingRBM):
         weights, b, c = (part.astype(np.float64) for part in self._unit_model()[:3])
         layer = self._layer()
         data = layer.encode(f"{who}: V", self._check_columns(V), np.dtype(np.float64), self._scale())
-        units = data.states.dense()
+        n = data.rows
         H = check_array(H, dtype=np.float64, input_name="H", estimator=self)
-        if H.shape != (len(units), len(c)):
-            raise ValueError(f"{who}: H is {H.shape}, {(len(units), len(c))} is needed")
+        if H.shape != (n, len(c)):
+            raise ValueError(f"{who}: H is {H.shape}, {(n, len(c))} is needed")
         if (self.hidden != "gaussian" and (H < 0).any()) or (self.hidden == "bernoulli" and (H > 1).any()):
             raise ValueError(
                 f"{who}: H holds values that {self.hidden} units cannot take, from {H.min():g} to {H.max():g}"
             )
         words = 1.0 if data.exposure is None else data.exposure[:, None].astype(np.float64)
-        energy = -((units @ weights) * H).sum(axis=1)
-        for block in layer.blocks:
-            x, bias = units[:, block.units], b[block.units]
-            energy += (0.5 * (x - bias) ** 2 if block.type == "gaussian" else -x * bias).sum(axis=1)
+        linear, gaussian = b.copy(), [block.units for block in layer.blocks if block.type == "gaussian"]
+        for part in gaussian:
+            linear[part] = 0
+        # By the core, for which bits and sparse rows stay what they are.
+        energy = -(_core.binary_gemm(data.states, weights, False) * H).sum(axis=1)
+        energy -= _core.binary_gemm(data.states, linear[:, None], False)[:, 0]
+        if gaussian:
+            units = data.states.dense()
+            for part in gaussian:
+                energy += 0.5 * ((units[:, part] - b[part]) ** 2).sum(axis=1)
         if self.hidden == "gaussian":
             return energy + (0.5 * (H - c) ** 2).sum(axis=1)
         return energy + ((0.5 * H**2 if self.hidden == "relu" else 0) - words * c * H).sum(axis=1)
