@@ -88,6 +88,45 @@ def test_infinite_history_and_numpy_parameters_survive(tmp_path):
     assert again.get_params() == model.get_params()
 
 
+def of_blocks(visible):
+    return {"visible": visible, "n_categories": [3, 2]}
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"visible": "categorical", "n_categories": np.array([3, 2, 3])},
+        {"visible": "categorical", "n_categories": np.array([3, 2, 3], np.uint8)},
+        {"visible": "categorical", "n_categories": range(2, 5)},
+        of_blocks((("categorical", 2), ("gaussian", 1))),
+        of_blocks([["categorical", np.int64(2)], ["gaussian", 1]]),
+        of_blocks(np.array([("categorical", 2), ("gaussian", 1)])),
+        of_blocks(np.array([("categorical", 2), ("gaussian", 1)], dtype=object)),
+    ],
+    ids=str,
+)
+def test_parameters_that_are_arrays_come_back(parameters, tmp_path):
+    X = np.random.default_rng(0).integers(0, 2, (30, 3))
+    model = RBM(4, n_iter=1, random_state=0, **parameters).fit(X)
+    save(model, tmp_path / "model")
+    again = load(tmp_path / "model")
+    for name, value in parameters.items():
+        other = getattr(again, name)
+        assert type(other) is (list if isinstance(value, range) else type(value)), name
+        assert getattr(other, "dtype", None) == getattr(value, "dtype", None), name
+        np.testing.assert_array_equal(other, value)
+    for estimator in (model, again):
+        estimator.partial_fit(X)
+    np.testing.assert_array_equal(again.free_energy(X), model.free_energy(X))
+
+
+def test_parameters_from_pandas_come_back_as_arrays(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    model = RBM(4, visible="categorical", n_categories=pandas.Series([3, 2, 3]), n_iter=1).fit(data()[:, :3])
+    save(model, tmp_path / "model")
+    np.testing.assert_array_equal(load(tmp_path / "model").n_categories, [3, 2, 3])
+
+
 def test_any_safetensors_reader_finds_the_weights(saved):
     model = load(saved)
     tensors = safetensors.numpy.load_file(saved)
@@ -151,6 +190,7 @@ def test_a_failed_write_leaves_the_old_file(saved, monkeypatch):
         ({"header": {"class": "os.system"}}, "holds a 'os.system'"),
         ({"header": {"class": ["RBM"]}}, "damaged header"),
         ({"header": {"parameters": {"power": 3}}}, "parameters that do not fit.*power"),
+        ({"header": {"parameters": {"visible": {"$array": {"dtype": "V8", "values": []}}}}}, "array of 'V8' is none"),
         ({"header": {"attributes": {"transform": 1}}}, "attribute 'transform'"),
         ({"header": {"attributes": {"__class__": 1}}}, "attribute '__class__'"),
         ({"tensors": {"fit": np.zeros(1)}}, "attribute 'fit'"),

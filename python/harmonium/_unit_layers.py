@@ -7,16 +7,18 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_array
 
-from . import _core, _unit_partition
+from . import _categories, _core, _unit_partition
 from ._rbm_base import BaseRBM
-from ._units import UnitStates, VisibleLayer, hidden_groups, parse_visible
-from ._validation import check_X
+from ._units import UnitStates, VisibleLayer, hidden_groups, kinds_of, parse_visible, visible_pairs
+from ._validation import check_X, states
 
 
 class UnitLayersRBM(BaseRBM):
     """`BaseRBM` for all types of units; where all is plain Bernoulli, its own methods do the work."""
 
     visible: Any
+    _n_columns: int
+    _one_hot: bool
     hidden: str
     n_categories: Any
     learn_variance: bool
@@ -44,28 +46,48 @@ class UnitLayersRBM(BaseRBM):
     def _layer(self) -> VisibleLayer:
         who = type(self).__name__
         n_units = np.shape(self.components_)[1]
-        blocks = parse_visible(who, self.visible, self._columns(n_units))
-        return VisibleLayer(who, blocks, self._categories(n_units), getattr(self, "_one_hot", False))
-
-    def _categories(self, n_units: int) -> tuple[int, ...]:
-        """Of each categorical column; of a model put together by assignment as n_categories says."""
-        if hasattr(self, "n_categories_"):
-            return tuple(map(int, self.n_categories_))
-        if self.n_categories is None or not isinstance(self.visible, str):
-            return () if self.n_categories is None else tuple(map(int, np.atleast_1d(self.n_categories)))
-        given = np.atleast_1d(self.n_categories)
-        return tuple(map(int, given if given.size > 1 else np.repeat(given, n_units // given[0])))
+        given = getattr(self, "n_categories_", ())
+        if hasattr(self, "_n_columns") and (len(given) or "categorical" not in kinds_of(self.visible)):
+            blocks = parse_visible(who, self.visible, self._n_columns)
+            return VisibleLayer(who, blocks, tuple(map(int, given)), self._one_hot)
+        pairs = visible_pairs(who, self.visible)
+        blocks, choices = _categories.in_units(who, pairs, n_units, given if len(given) else self.n_categories)
+        return VisibleLayer(who, blocks, *choices)
 
     def _columns(self, n_units: int) -> int:
-        if hasattr(self, "_n_columns"):
-            return self._n_columns
-        if not isinstance(self.visible, str):
-            return sum(count for _, count in self.visible)
-        return len(self._categories(n_units)) if self.visible == "categorical" else n_units
+        return self._layer().n_columns
+
+    def _check_columns(self, X: Any) -> Any:
+        """`check_X` where categorical columns are codes or one-hot, whichever the fit had."""
+        try:
+            columns = np.shape(X)[1]
+        except (IndexError, ValueError):  # scikit-learn says what is wrong
+            return check_X(self, X, reset=False)
+        if self._layer().of_width(columns).n_columns == getattr(self, "n_features_in_", columns):
+            return check_X(self, X, reset=False)
+        return check_array(
+            X, accept_sparse="csr", dtype="numeric", ensure_all_finite=False, estimator=self, input_name="X"
+        )
 
     def _scale(self) -> np.ndarray:
+        """Standard deviations of the units as they were learned or assigned: refused where they are none."""
         n_units = np.shape(self.components_)[1]
-        return np.asarray(getattr(self, "visible_scale_", np.ones(n_units)), dtype=np.float64)
+        if not hasattr(self, "visible_scale_"):
+            return np.ones(n_units)
+        scale = np.asarray(self.visible_scale_, dtype=np.float64)
+        who = f"{type(self).__name__}: visible_scale_"
+        if scale.shape != (n_units,):
+            raise ValueError(f"{who} is {scale.shape}, the model needs {(n_units,)}")
+        if not ((scale > 0) & np.isfinite(scale)).all():
+            i = int(np.argmin((scale > 0) & np.isfinite(scale)))
+            raise ValueError(f"{who} is {scale[i]:g} in place {i}; standard deviations are finite and greater than 0")
+        for block in self._layer().blocks:
+            if block.type != "gaussian" and (scale[block.units] != 1).any():
+                i = block.units.start + int(np.argmax(scale[block.units] != 1))
+                raise ValueError(
+                    f"{who} is {scale[i]:g} in place {i}, a {block.type} unit; only gaussian ones have any"
+                )
+        return scale
 
     def _unit_model(self) -> _unit_partition.UnitModel:
         weights, visible_bias, hidden_bias = self._model()
@@ -94,7 +116,7 @@ class UnitLayersRBM(BaseRBM):
         if self._plain():
             return super().transform(X)
         model = self._unit_model()
-        data = self._unit_states("transform", check_X(self, X, reset=False))
+        data = self._unit_states("transform", self._check_columns(X))
         return _core.unit_probability(*model, data.states, data.exposure, False)
 
     def inverse_transform(self, H: Any) -> np.ndarray:
@@ -114,9 +136,13 @@ class UnitLayersRBM(BaseRBM):
             return super().inverse_transform(H)
         model = self._unit_model()
         who = f"{type(self).__name__}.inverse_transform"
-        H = check_array(H, dtype=[model[0].dtype], input_name="H", estimator=self)
+        H = check_array(H, accept_sparse="csr", dtype="numeric", ensure_all_finite=False, input_name="H")
         if H.shape[1] != model[0].shape[1]:
             raise ValueError(f"{who}: H has {H.shape[1]} columns, the model has {model[0].shape[1]} hidden units")
-        exposure = np.ones(len(H), model[0].dtype) if self._layer().counts else None
-        means = _core.unit_probability(*model, _core.States.from_dense(np.ascontiguousarray(H)), exposure, True)
+        in_unit_interval = self.hidden == "bernoulli" and self.check_range
+        given = states(f"{who}: H", H, model[0].dtype, check_range=in_unit_interval)
+        if self.hidden == "relu" and (lowest := H.min()) < 0:
+            raise ValueError(f"{who}: H holds values from {lowest:g}, relu units are at least 0")
+        exposure = np.ones(given.rows, model[0].dtype) if self._layer().counts else None
+        means = _core.unit_probability(*model, given, exposure, True)
         return (means * self._scale()).astype(means.dtype)

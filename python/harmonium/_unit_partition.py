@@ -94,7 +94,8 @@ def base_biases(model: UnitModel, means: np.ndarray | None) -> np.ndarray:
             p = np.clip(base[units], 0.005, 0.995)
             base[units] = np.log(p) - np.log1p(-p)
         elif kind != TYPES["gaussian"]:
-            p = np.maximum(base[units], 0.1 * base[units].sum() / len(base[units]))
+            # A tenth of the mean, and of empty bags equal shares: every word can be drawn.
+            p = np.maximum(base[units], max(0.1 * base[units].mean(), 1e-30))
             base[units] = np.log(p / p.sum())
     return base
 

@@ -12,7 +12,7 @@ from . import _core, _unit_partition
 from ._callbacks import progress_bar
 from ._unit_layers import UnitLayersRBM
 from ._units import UnitStates, VisibleLayer
-from ._validation import bit_words, check_choice, check_number, check_X
+from ._validation import bit_words, check_choice, check_number
 
 
 class UnitSamplingRBM(UnitLayersRBM):
@@ -37,8 +37,10 @@ class UnitSamplingRBM(UnitLayersRBM):
         who = f"{type(self).__name__}.gibbs"
         check_number(who, "n_steps", n_steps, Integral, low=1)
         model = self._unit_model()
-        data = self._unit_states("gibbs", check_X(self, v, reset=False), "v")
-        return self._draw(who, model, data, False, n_steps, self._draw_seed(random_state), None, None)
+        data = self._unit_states("gibbs", self._check_columns(v), "v")
+        drawn = self._draw(who, model, data, False, n_steps, self._draw_seed(random_state), None, None)
+        types = {block.type for block in self._layer().blocks}
+        return drawn.astype(bool) if types == {self.hidden} == {"bernoulli"} else drawn
 
     def _draw(self, who: str, model: Any, start: UnitStates, from_hidden: bool, n_steps: int, seed: int, mask: Any,
               values: Any) -> np.ndarray:  # fmt: skip
@@ -112,21 +114,26 @@ class UnitSamplingRBM(UnitLayersRBM):
             start = UnitStates(_core.States.from_dense(np.ascontiguousarray(chains)), exposure)
         else:
             if init is None:
-                none = np.zeros((n_samples, model[0].shape[1]), dtype)
+                none = _core.States.from_dense(np.zeros((n_samples, model[0].shape[1]), dtype))
+                # Under the steps' own seed the first step would draw from the numbers that made the start.
+                own = int(np.random.SeedSequence([seed, 1]).generate_state(1, np.uint64)[0])
                 init = layer.decode(
-                    _core.unit_gibbs(*model, _core.States.from_dense(none), exposure, True, 1, seed, None, None, None),
-                    self._scale(),
+                    _core.unit_gibbs(*model, none, exposure, True, 1, own, None, None, None), self._scale()
                 )
             init = check_array(init, dtype="numeric", input_name="init", estimator=self)
             if len(init) != n_samples:
                 raise ValueError(f"{who}: init has {len(init)} rows, n_samples={n_samples}")
             if clamp is not None:
+                if init.shape[1] != layer.n_columns:
+                    raise ValueError(f"{who}: init has {init.shape[1]} columns, with clamp it needs {layer.n_columns}")
                 init = np.where(known[0], known[1], init)
             states = self._unit_states("sample", init, "init")
             start = UnitStates(
                 states.states, exposure if states.exposure is None or n_words is not None else states.exposure
             )
-        return self._draw(who, model, start, from_hidden, n_steps, seed, mask, values)
+        drawn = self._draw(who, model, start, from_hidden, n_steps, seed, mask, values)
+        # Divided by a standard deviation and multiplied again, a clamped value may be another.
+        return drawn if clamp is None else np.where(known[0], known[1], drawn).astype(dtype, copy=False)
 
     def _sample_anew(
         self, who: str, sampler: str, n_samples: int, n_steps: int, n_words: Any, random_state: Any
@@ -135,6 +142,8 @@ class UnitSamplingRBM(UnitLayersRBM):
         check_number(who, "n_steps", n_steps, Integral, low=1)
         model = self._unit_model()
         _unit_partition.check_proper(who, model)
+        if sampler == "pt":
+            check_number(who, "n_temperatures", self.n_temperatures, Integral, low=2)
         if sampler == "pt" and (self.hidden != "bernoulli" or self._layer().counts):
             raise ValueError(f"{who}: sampler='pt' takes hidden='bernoulli' and no bags of words")
         exposure = self._words(who, n_words, n_samples, model[0].dtype)
@@ -162,6 +171,9 @@ class UnitSamplingRBM(UnitLayersRBM):
             raise ValueError(
                 f"{who}: n_words={n_words!r:.60}, an integer of at least 0, or one for each sample, is needed"
             )
+        most = 2 ** (np.finfo(dtype).nmant + 1)  # beyond it this type does not count
+        if words.max(initial=0) > most:
+            raise ValueError(f"{who}: n_words={words.max()}, a model in {dtype} counts up to {most}")
         return np.ascontiguousarray(np.broadcast_to(words, (n_samples,)), dtype)
 
     def _unit_clamp(self, who: str, clamp: Any, n_samples: int) -> tuple[Any, Any, Any]:
@@ -179,6 +191,7 @@ class UnitSamplingRBM(UnitLayersRBM):
             mask, values = np.broadcast_to(mask, shape), np.broadcast_to(values, shape)
         except ValueError:
             raise ValueError(f"{who}: clamp is {mask.shape} and {values.shape}, it must fit {shape}") from None
+        layer.check_whole(f"{who}: the mask of clamp", mask)
         # What is not clamped may hold anything: it is read as a state that every unit can take.
         harmless = layer.decode(_first_states(layer), np.ones(layer.n_units))
         filled = np.where(mask, values, harmless)

@@ -11,7 +11,7 @@ from . import _core, _unit_partition
 from ._callbacks import progress_bar
 from ._log_partition import LogPartition, bracket
 from ._unit_sampling import UnitSamplingRBM
-from ._validation import check_flag, check_X
+from ._validation import check_flag
 
 
 class UnitScoresRBM(UnitSamplingRBM):
@@ -37,20 +37,26 @@ class UnitScoresRBM(UnitSamplingRBM):
         who = f"{type(self).__name__}.energy"
         weights, b, c = (part.astype(np.float64) for part in self._unit_model()[:3])
         layer = self._layer()
-        data = layer.encode(f"{who}: V", check_X(self, V, reset=False), np.dtype(np.float64), self._scale())
-        units = data.states.dense()
+        data = layer.encode(f"{who}: V", self._check_columns(V), np.dtype(np.float64), self._scale())
+        n = data.rows
         H = check_array(H, dtype=np.float64, input_name="H", estimator=self)
-        if H.shape != (len(units), len(c)):
-            raise ValueError(f"{who}: H is {H.shape}, {(len(units), len(c))} is needed")
+        if H.shape != (n, len(c)):
+            raise ValueError(f"{who}: H is {H.shape}, {(n, len(c))} is needed")
         if (self.hidden != "gaussian" and (H < 0).any()) or (self.hidden == "bernoulli" and (H > 1).any()):
             raise ValueError(
                 f"{who}: H holds values that {self.hidden} units cannot take, from {H.min():g} to {H.max():g}"
             )
         words = 1.0 if data.exposure is None else data.exposure[:, None].astype(np.float64)
-        energy = -((units @ weights) * H).sum(axis=1)
-        for block in layer.blocks:
-            x, bias = units[:, block.units], b[block.units]
-            energy += (0.5 * (x - bias) ** 2 if block.type == "gaussian" else -x * bias).sum(axis=1)
+        linear, gaussian = b.copy(), [block.units for block in layer.blocks if block.type == "gaussian"]
+        for part in gaussian:
+            linear[part] = 0
+        # By the core, for which bits and sparse rows stay what they are.
+        energy = -(_core.binary_gemm(data.states, weights, False) * H).sum(axis=1)
+        energy -= _core.binary_gemm(data.states, linear[:, None], False)[:, 0]
+        if gaussian:
+            units = data.states.dense()
+            for part in gaussian:
+                energy += 0.5 * ((units[:, part] - b[part]) ** 2).sum(axis=1)
         if self.hidden == "gaussian":
             return energy + (0.5 * (H - c) ** 2).sum(axis=1)
         return energy + ((0.5 * H**2 if self.hidden == "relu" else 0) - words * c * H).sum(axis=1)
@@ -69,7 +75,7 @@ class UnitScoresRBM(UnitSamplingRBM):
         if self._plain():
             return super().free_energy(X)
         model = self._unit_model()
-        data = self._unit_states("free_energy", check_X(self, X, reset=False))
+        data = self._unit_states("free_energy", self._check_columns(X))
         return _core.unit_free_energy(*model, data.states, data.exposure)
 
     def score_samples(self, X: Any) -> np.ndarray:
@@ -90,7 +96,7 @@ class UnitScoresRBM(UnitSamplingRBM):
             return super().score_samples(X)
         model = self._unit_model()
         _unit_partition.check_proper(f"{type(self).__name__}.score_samples", model)
-        data = self._unit_states("score_samples", check_X(self, X, reset=False))
+        data = self._unit_states("score_samples", self._check_columns(X))
         return _core.unit_pseudo_log_likelihood(*model, data.states, data.exposure) - self._log_scale()
 
     def _log_scale(self) -> float:
@@ -128,9 +134,9 @@ class UnitScoresRBM(UnitSamplingRBM):
             raise TypeError(f"{who}: log_partition={log_partition!r}, what log_partition() returns is needed")
         model = self._unit_model()
         layer = self._layer()
-        data = self._unit_states("log_likelihood", check_X(self, X, reset=False))
-        if layer.binary and data.states.is_dense():
-            raise ValueError(f"{who}: X holds values between 0 and 1, the model only gives 0 and 1 a probability")
+        X = self._check_columns(X)
+        data = self._unit_states("log_likelihood", X)
+        layer.check_binary(f"{who}: X", X)
         minus_energy = -_core.unit_free_energy(*model, data.states, data.exposure)
         if layer.counts:
             if log_partition is not None:

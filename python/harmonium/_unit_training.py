@@ -12,10 +12,10 @@ import scipy.sparse as sp
 from sklearn.utils import check_array
 from sklearn.utils.validation import _check_sample_weight
 
-from . import _core
+from . import _categories, _core
 from ._unit_scores import UnitScoresRBM
-from ._units import HIDDEN, UnitStates, VisibleLayer, categories_of, hidden_groups, parse_visible, visible_pairs
-from ._validation import bit_words, check_choice, check_flag, check_number, check_X, float_dtype
+from ._units import HIDDEN, UnitStates, VisibleLayer, hidden_groups, kinds_of, parse_visible, visible_pairs
+from ._validation import bit_words, check_choice, check_flag, check_number, float_dtype
 
 METHODS = ("cd", "pcd", "fpcd", "pt", "exact")
 
@@ -149,7 +149,7 @@ class UnitsRBM(UnitScoresRBM):
             )
             dtype = float_dtype(checked)
         else:
-            checked = check_X(self, X, reset=False)
+            checked = self._check_columns(X)
             dtype = self._model()[0].dtype
         weight = None
         if sample_weight is not None:
@@ -160,7 +160,8 @@ class UnitsRBM(UnitScoresRBM):
             layer = self._new_layer(who, checked)
             scale = np.ones(layer.n_units)
         else:
-            layer, scale = self._layer(), np.ones(self._layer().n_units)
+            layer = self._layer().of_width(checked.shape[1])
+            scale = np.ones_like(self._scale())  # looked at here, though training divides by them itself
         observed = None
         if self.allow_missing:
             checked, observed = self._without_missing(who, checked, layer)
@@ -179,15 +180,7 @@ class UnitsRBM(UnitScoresRBM):
 
     def _new_layer(self, who: str, X: Any) -> VisibleLayer:
         blocks = parse_visible(who, self.visible, X.shape[1])
-        categories: list[int] = []
-        one_hot, column = False, 0
-        for kind, width in blocks:
-            if kind == "categorical":
-                given = self.n_categories
-                found, one_hot = categories_of(who, X, slice(column, column + width), given)
-                categories += found
-            column += width
-        return VisibleLayer(who, blocks, tuple(categories), one_hot)
+        return VisibleLayer(who, blocks, *_categories.in_data(who, X, blocks, self.n_categories))
 
     def _without_missing(self, who: str, X: Any, layer: VisibleLayer) -> tuple[np.ndarray, np.ndarray]:
         """X with draws from the columns' own values for its NaN, and which units are known."""
@@ -282,7 +275,7 @@ class UnitsRBM(UnitScoresRBM):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        kinds = {kind for kind, _ in visible_pairs(type(self).__name__, self.visible)}
+        kinds = kinds_of(self.visible)  # any value: only fit minds parameters
         tags.input_tags.sparse = kinds in ({"bernoulli"}, {"count"})
         tags.input_tags.positive_only = self.check_range and "gaussian" not in kinds
         tags.input_tags.allow_nan = bool(self.allow_missing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +49,14 @@ def hidden_groups(kind: str, n: int) -> np.ndarray:
     return np.array([[TYPES[kind], 0, n]], dtype=np.int64)
 
 
+def kinds_of(visible: Any) -> set[str]:
+    """The types that `visible` names; none where it is no such thing, which only `visible_pairs` minds."""
+    try:
+        return {kind for kind, _ in visible_pairs("", visible)}
+    except (TypeError, ValueError):
+        return set()
+
+
 def visible_pairs(who: str, visible: Any) -> list[tuple[str, int]]:
     """(type, columns) of each block, from a word (columns: 0, for all) or a list of such pairs."""
     if isinstance(visible, str):
@@ -55,7 +64,7 @@ def visible_pairs(who: str, visible: Any) -> list[tuple[str, int]]:
             raise ValueError(f"{who}: visible={visible!r} is not one of {', '.join(map(repr, VISIBLE))}")
         return [(visible, 0)]
     try:
-        pairs = [(str(kind), int(count)) for kind, count in visible]
+        pairs = [(str(kind), _whole(count)) for kind, count in visible]
     except (TypeError, ValueError):
         raise TypeError(
             f"{who}: visible={visible!r:.60}, a type or a list of pairs (type, number of columns) is needed"
@@ -64,10 +73,19 @@ def visible_pairs(who: str, visible: Any) -> list[tuple[str, int]]:
         if kind not in VISIBLE or kind == "count" or count < 1:
             raise ValueError(
                 f"{who}: visible={visible!r:.60} holds ({kind!r}, {count}); a block has one of the types 'bernoulli', "
-                "'gaussian', 'categorical' and at least 1 column (a bag of words stands alone: its size scales the hidden "
-                "biases)"
+                "'gaussian', 'categorical' and at least 1 column (a bag of words stands alone: its size scales the "
+                "hidden biases)"
             )
     return pairs
+
+
+def _whole(count: Any) -> int:
+    """A number of columns; as text, which NumPy makes of it in an array of pairs."""
+    if isinstance(count, str):
+        return int(count)
+    if isinstance(count, (bool, np.bool_)):
+        raise TypeError
+    return operator.index(count)
 
 
 def parse_visible(who: str, visible: Any, n_columns: int) -> list[tuple[str, int]]:
@@ -82,38 +100,11 @@ def parse_visible(who: str, visible: Any, n_columns: int) -> list[tuple[str, int
     return pairs
 
 
-def categories_of(who: str, X: Any, columns: slice, n_categories: Any) -> tuple[tuple[int, ...], bool]:
-    """How many categories each categorical column has, and whether X holds them one-hot."""
-    width = columns.stop - columns.start
-    if n_categories is None:
-        part = np.asarray(X[:, columns])
-        return tuple(int(m) + 1 for m in np.nanmax(part, axis=0, initial=1)), False
-    given = np.atleast_1d(np.asarray(n_categories))
-    if given.dtype.kind not in "iu" or given.ndim != 1 or (given < 2).any():
-        raise ValueError(f"{who}: n_categories={n_categories!r:.60}, integers of at least 2 are needed")
-    if given.size == 1:
-        k = int(given[0])
-        part = X[:, columns]
-        part = part.toarray() if sp.issparse(part) else np.asarray(part)
-        if width % k == 0 and np.isin(part, (0, 1)).all():
-            if (part.reshape(len(part), -1, k).sum(axis=2) == 1).all():
-                return (k,) * (width // k), True
-        return (k,) * width, False
-    if given.sum() == width:
-        return tuple(map(int, given)), True
-    if given.size == width:
-        return tuple(map(int, given)), False
-    raise ValueError(
-        f"{who}: n_categories has {given.size} entries that sum to {given.sum()}; X has {width} categorical columns, "
-        "which are codes (one entry each) or one-hot (the sum)"
-    )
-
-
 class VisibleLayer:
     """The blocks of a visible layer, and the way between a user's columns and units."""
 
     def __init__(self, who: str, blocks: list[tuple[str, int]], categories: tuple[int, ...], one_hot: bool) -> None:
-        self.one_hot = one_hot
+        self.who, self.one_hot = who, one_hot
         self.blocks: list[Block] = []
         column = unit = used = 0
         for kind, width in blocks:
@@ -137,8 +128,27 @@ class VisibleLayer:
                 rows.append((TYPES[block.type], block.units.start, block.units.stop - block.units.start))
         self.groups = np.array(rows, dtype=np.int64)
 
+    def of_width(self, columns: int) -> VisibleLayer:
+        """This layer, or the same units with categorical columns in the other form where X is as wide as that."""
+        if columns == self.n_columns or all(block.type != "categorical" for block in self.blocks):
+            return self
+        widths = [
+            (block.type, len(block.categories) if self.one_hot else block.units.stop - block.units.start)
+            if block.type == "categorical"
+            else (block.type, block.columns.stop - block.columns.start)
+            for block in self.blocks
+        ]
+        if sum(width for _, width in widths) != columns:
+            return self
+        categories = tuple(k for block in self.blocks for k in block.categories)
+        return VisibleLayer(self.who, widths, categories, not self.one_hot)
+
     def encode(self, who: str, X: Any, dtype: np.dtype, scale: np.ndarray, *, check_range: bool = True) -> UnitStates:
-        """X, checked, as states."""
+        """X, checked, as states; categorical columns in either form."""
+        layer = self.of_width(X.shape[1])
+        return layer._encode(who, X, dtype, scale, check_range)
+
+    def _encode(self, who: str, X: Any, dtype: np.dtype, scale: np.ndarray, check_range: bool) -> UnitStates:
         if X.shape[1] != self.n_columns:
             raise ValueError(f"{who} has {X.shape[1]} columns, the model has {self.n_columns}")
         if X.dtype.kind not in "biuf":
@@ -177,10 +187,15 @@ class VisibleLayer:
         return UnitStates(_core.States.from_dense(units.astype(dtype, copy=False)))
 
     def _counts(self, who: str, X: Any, dtype: np.dtype) -> UnitStates:
+        if X.dtype == np.float16:  # which SciPy does not take
+            X = X.astype(np.float32)
         X = X if sp.issparse(X) else sp.csr_matrix(X)
-        X.check_format(full_check=True)
+        try:
+            X.check_format(full_check=True)
+        except ValueError as error:
+            raise ValueError(f"{who} is not a valid CSR matrix: {error}") from None
         if not X.has_canonical_format:
-            X = X.copy()
+            X = X.astype(np.float64)  # a copy; in the type that they are stored in, sums would wrap
             X.sum_duplicates()
         values = np.asarray(X.data)
         good = np.isfinite(values.astype(np.float64)) & (values >= 0)
@@ -230,6 +245,41 @@ class VisibleLayer:
                 part = np.repeat(part, block.categories, axis=1)
             out[:, block.units] = part
         return out
+
+    def check_binary(self, who: str, X: Any) -> None:
+        """Refuse values between 0 and 1 where units are Bernoulli."""
+        for block in self.of_width(X.shape[1]).blocks:
+            if block.type == "bernoulli":
+                part = X[:, block.columns]
+                if sp.issparse(part):
+                    part = part.tocoo()
+                    part.sum_duplicates()
+                    entries = part.data
+                else:
+                    entries = part
+                wrong = (entries != 0) & (entries != 1)
+                if wrong.any():
+                    first = np.argwhere(wrong)[0]
+                    row, column = (part.row[first[0]], part.col[first[0]]) if sp.issparse(part) else first
+                    value, column = entries[tuple(first)], block.columns.start + column
+                    raise ValueError(
+                        f"{who} contains {value:g} in row {row}, column {column}; bernoulli units only give 0 "
+                        "and 1 a probability: binarise X, by a threshold or by drawing"
+                    )
+
+    def check_whole(self, who: str, mask: np.ndarray) -> None:
+        """Refuse a mask over columns that holds a part of a one-hot choice."""
+        for block in self.blocks:
+            if block.type == "categorical" and self.one_hot:
+                part = mask[:, block.columns].astype(np.int64)
+                held = np.add.reduceat(part, block.starts() - block.units.start, axis=1)
+                partly = (held > 0) & (held < np.array(block.categories))
+                if partly.any():
+                    row, site = np.argwhere(partly)[0]
+                    raise ValueError(
+                        f"{who} holds {held[row, site]} of the {block.categories[site]} columns of site {site} in row "
+                        f"{row}"
+                    )
 
     def far_from_standard(self, X: Any) -> str | None:
         """What is to be said of gaussian columns that are not standardised."""

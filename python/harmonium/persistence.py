@@ -10,8 +10,8 @@ the weights. All else stands in the safetensors metadata, whose values are strin
 ``attributes`` are the fitted attributes that are no arrays (``n_iter_``, ``history_``, ...),
 ``fortran_order`` names the arrays to be laid out column by column in memory again. JSON has no tuple and no
 infinity, so these are written as ``{"$tuple": [...]}`` and ``{"$float": "inf"}``; column names as
-``{"$names": [...]}``. A parameter that is an array is stored under ``parameters.<name>``, and is ``{"$tensor": ...}``
-here.
+``{"$names": [...]}``, other arrays as ``{"$array": {"dtype": ..., "values": [...]}}``. A parameter that is an array of
+numbers is stored under ``parameters.<name>``, and is ``{"$tensor": ...}`` here.
 
 Loading runs no code from the file: it builds one of the classes listed here and fills in data.
 """
@@ -43,6 +43,8 @@ FORMAT_VERSION = 1
 
 # The only classes a file can name. A new estimator is added here.
 _CLASSES: dict[str, Any] = {cls.__name__: cls for cls in (RBM, BernoulliRBM, PPCA, FactorAnalysis, LinearFactorModel)}
+
+_PLAIN = "biufUO"  # kinds of arrays whose elements JSON holds, objects among them if they are such
 
 _HEADER_FIELDS = {
     "class": str,
@@ -240,8 +242,12 @@ def _to_json(value: Any, where: str) -> Any:
         return [_to_json(item, where) for item in value]
     if isinstance(value, dict) and all(isinstance(key, str) and not key.startswith("$") for key in value):
         return {key: _to_json(item, where) for key, item in value.items()}
-    if isinstance(value, np.ndarray) and all(isinstance(item, str) for item in value.flat):
-        return {"$names": value.tolist()}
+    if isinstance(value, range):
+        return _to_json(list(value), where)
+    if hasattr(value, "__array__") and (array := np.asarray(value)).dtype.kind in _PLAIN:
+        if array.dtype == object and all(isinstance(item, str) for item in array.flat):
+            return {"$names": array.tolist()}
+        return {"$array": {"dtype": array.dtype.str, "values": _to_json(array.tolist(), where)}}
     raise TypeError(f"save: {where} is a {type(value).__name__}, which has no form without pickle")
 
 
@@ -258,6 +264,10 @@ def from_json(value: Any) -> Any:
             return tuple(from_json(item) for item in items)
         case {"$names": names}:
             return np.array(names, dtype=object)
+        case {"$array": {"dtype": str(name), "values": values}}:
+            if (dtype := np.dtype(name)).kind not in _PLAIN:
+                raise ValueError(f"load: an array of {name!r} is none that save writes")
+            return np.array(from_json(values), dtype=dtype)
     return {key: from_json(item) for key, item in value.items()}
 
 

@@ -28,7 +28,12 @@ class RBM(UnitsRBM):
     hidden : {"bernoulli", "gaussian", "relu"}, default="bernoulli"
         Type of the hidden units. relu: p(h | v) is a normal of variance 1 cut off below 0, its mean a smooth rectifier.
     n_categories : int, array-like of int or None, default=None
-        Of all or each of the categorical columns. None: one more than the largest code in X.
+        Of all categorical sites, or of each in the columns' order, over all blocks. None: X holds codes, and one more
+        than the largest of each column. With an array X holds codes if it has as many categorical columns as the array
+        entries, and is one-hot if it has as many as their sum. With a single number K values decide: X is one-hot if
+        K > 2 and all of it is 0 or 1 with a single 1 among every K columns, and refused if that is so in more than half
+        of the rows but not in all; else it holds codes. After a fit both forms are taken, by their number of columns;
+        what is drawn has the form of the fit.
     learn_variance : bool, default=False
         Learn the standard deviations of gaussian columns given h, `visible_scale_`. False: 1.
     method : {"pcd", "cd", "fpcd", "pt", "exact"}, default="pcd"
