@@ -161,6 +161,7 @@ public:
     T words(std::int64_t i) const { return layer_.counts() ? exposure_[i] : T(1); }
     T weight(std::int64_t i) const { return x_.weight ? x_.weight[row_[i]] : T(1); }
     double mean_words() const { return mean_words_; }
+    double mean_weight() const { return mean_weight_; }
     std::vector<T>& scale() { return scale_; }
     // What a row of weight 1 counts in the means; a batch that weighs more than others moves the model more.
     T share() const { return static_cast<T>(1 / (static_cast<double>(n_) * mean_weight_ * mean_words_)); }
@@ -168,6 +169,13 @@ public:
         double sum = 0;
         for (std::int64_t i = 0; i < n_; ++i) sum += static_cast<double>(weight(i));
         return sum;
+    }
+    // What the rows at hand count together, words of bags included: 1 on average over a pass.
+    double mass() const {
+        if (!x_.weight && !layer_.counts()) return 1;
+        double sum = 0;
+        for (std::int64_t i = 0; i < n_; ++i) sum += static_cast<double>(weight(i)) * static_cast<double>(words(i));
+        return sum * static_cast<double>(share());
     }
 
 private:

@@ -87,16 +87,17 @@ public:
         }
         rows_ = m;
         states_ = tempered_->visible(0).states();
-        factor_ = mass / static_cast<double>(m);
+        factors_.assign(m, static_cast<T>(-mass / static_cast<double>(m)));
+        // Contrastive divergence: a model's state beside every row of the data, which counts as that row does.
+        for (std::int64_t i = 0; chains_ == 0 && i < m; ++i) factors_[i] = -share * batch.weight(i);
         mean_ = mean;
     }
 
     // visible -= <v>, hidden -= <h>, of a bag of words per word of the data; states() and minus_probability() are then what
     // the gradient's last term is made of.
     void subtract(std::vector<T>& visible, AlignedVector<T>& hidden) {
-        const auto factor = static_cast<T>(-factor_);
         for (std::int64_t r = 0; r < rows_; ++r) {
-            const T times = factor * (model_.visible.counts() && !options_.exact ? exposure_[r] : T(1));
+            const T factor = factors_[r], times = factor * (model_.visible.counts() && !options_.exact ? exposure_[r] : T(1));
             for (std::int64_t p = 0; p < mean_.count(); ++p) {
                 T* h = mean_.panel(p).row(r);
                 for (std::int64_t j = 0; j < mean_.valid_cols(p); ++j) {
@@ -108,7 +109,7 @@ public:
         if (options_.exact) {
             for (std::int64_t i = 0; i < visible_; ++i) visible[i] -= exact_visible_[i];
         } else {
-            add_rows(states_, [&](std::int64_t) { return factor; }, visible.data());
+            add_rows(states_, [&](std::int64_t r) { return factors_[r]; }, visible.data());
         }
     }
     const States<T>& states() const { return states_; }
@@ -147,6 +148,7 @@ private:
         visible_mean_ = std::make_unique<PanelMemory<T>>(states, visible_);
         hidden_mean_ = std::make_unique<PanelMemory<T>>(states, hidden_);
         probability_.resize(states);
+        factors_.assign(states, T(-1));
         others_.resize(states);
         rows_ = states;
         if (by_hidden_) dense_.resize(states * visible_);
@@ -174,7 +176,6 @@ private:
             const double part = state_.visible.counts() ? words * static_cast<double>(batch.weight(r) * batch.share()) : mass;
             for (std::int64_t s = 0; s < rows_; ++s) probability_[s] += part * exp(words * others_[s] - largest) / sum;
         }
-        factor_ = 1;
         mean_ = hidden_mean_->panels;
         std::fill(exact_visible_.begin(), exact_visible_.end(), T(0));
         for (std::int64_t s = 0; s < rows_; ++s) {
@@ -195,12 +196,11 @@ private:
     const UnitRbmOptions& options_;
     UnitRbmState<T>& state_;
     std::int64_t visible_, hidden_, chains_, rows_ = 0;
-    double factor_ = 0;
     States<T> states_;
     Panels<T> mean_;
     std::unique_ptr<TemperedChains<T>> tempered_;
     std::unique_ptr<PanelMemory<T>> hidden_mean_, visible_mean_, fast_weights_, seen_weights_;
-    std::vector<T> fast_visible_, fast_hidden_, seen_visible_, seen_hidden_, exposure_, base_;
+    std::vector<T> fast_visible_, fast_hidden_, seen_visible_, seen_hidden_, exposure_, base_, factors_;
     // The exact side.
     bool by_hidden_ = false;
     std::unique_ptr<StateBuffer<T>> all_;

@@ -47,7 +47,7 @@ public:
         if (state_.visible_scale) std::copy(batch_.scale().begin(), batch_.scale().end(), state_.visible_scale);
         double activity = 0;
         for (const double unit : activity_by_unit_) activity += unit;
-        return {work_.epochs, -reconstruction_error(), activity / static_cast<double>(rows_ * hidden_), weight_rms()};
+        return {work_.epochs, -reconstruction_error(), activity / (batch_.mean_weight() * static_cast<double>(rows_ * hidden_)), weight_rms()};
     }
 
 private:
@@ -76,9 +76,9 @@ private:
         model_phase_.move_fast_biases(differences_, hidden_difference_);
         of_data_.set(context_, batch_.states());
         of_model_.set(context_, model_phase_.states());
-        const auto rate_of_offsets = static_cast<T>(options_.offset_rate);
-        for (std::int64_t i = 0; i < visible_; ++i) work_.visible_offset[i] += rate_of_offsets * (data_means_[i] - work_.visible_offset[i]);
-        for (std::int64_t j = 0; j < hidden_; ++j) work_.hidden_offset[j] += rate_of_offsets * (hidden_data_[j] - work_.hidden_offset[j]);
+        const auto rate_of_offsets = static_cast<T>(options_.offset_rate), mass = static_cast<T>(batch_.mass());
+        for (std::int64_t i = 0; i < visible_; ++i) work_.visible_offset[i] += rate_of_offsets * (data_means_[i] - mass * work_.visible_offset[i]);
+        for (std::int64_t j = 0; j < hidden_; ++j) work_.hidden_offset[j] += rate_of_offsets * (hidden_data_[j] - mass * work_.hidden_offset[j]);
         update(data);
         if (unbounded()) keep_proper();
         end_step();
@@ -92,14 +92,14 @@ private:
         std::fill(hidden_data_.begin(), hidden_data_.end(), T(0));
         std::fill(hidden_difference_.begin(), hidden_difference_.end(), T(0));
         for (std::int64_t i = 0; i < data.rows; ++i) {
-            const T times = share * batch_.weight(i) * batch_.words(i);
+            const T times = share * batch_.weight(i) * batch_.words(i), weight = batch_.weight(i);
             for (std::int64_t p = 0; p < data.count(); ++p) {
                 const T* h = data.panel(p).row(i);
                 T* sums = hidden_data_.data() + 64 * p;
                 double* activity = activity_by_unit_.data() + 64 * p;
                 for (std::int64_t j = 0; j < data.valid_cols(p); ++j) {
                     sums[j] += times * h[j];
-                    activity[j] += static_cast<double>(h[j]);
+                    activity[j] += static_cast<double>(weight * h[j]);
                 }
             }
         }
@@ -108,11 +108,12 @@ private:
 
     // The gradient sees activities moved towards the target, as the derivative of their cross-entropy does.
     void sparsify(Panels<T> data) {
-        if (options_.sparsity_cost == 0) return;
+        const auto mass = static_cast<T>(batch_.mass());
+        if (options_.sparsity_cost == 0 || mass == T(0)) return;
         for (std::int64_t j = 0; j < hidden_; ++j) {
-            const T move = static_cast<T>(options_.sparsity_cost) * (static_cast<T>(options_.sparsity_target) - hidden_data_[j]);
+            const T move = static_cast<T>(options_.sparsity_cost) * (static_cast<T>(options_.sparsity_target) - hidden_data_[j] / mass);
             for (std::int64_t i = 0; i < data.rows; ++i) data.at(i, j) += move;
-            hidden_difference_[j] += move;
+            hidden_difference_[j] += mass * move;
         }
     }
 
@@ -137,7 +138,7 @@ private:
         const Matrix<const T> v = batch_.states().dense;
         for (const UnitGroup& group : model_.visible.groups) {
             for (std::int64_t i = group.first; group.type == UnitType::gaussian && i < group.first + group.count; ++i) {
-                double slope = -1;
+                double slope = -batch_.mass();
                 for (std::int64_t r = 0; r < data.rows; ++r) {
                     slope += static_cast<double>(share * batch_.weight(r) * v.row(r)[i] * (v.row(r)[i] - mean.panels.at(r, i)));
                 }

@@ -1,0 +1,43 @@
+"""Weights of rows: what two rows are, or none, whatever the units and the method."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tolerance
+from harmonium import RBM
+from test_unit_training import TRAINED, make, random_data
+
+LEARNED = ["components_", "intercept_visible_", "intercept_hidden_", "visible_offset_", "hidden_offset_"]
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*(standardise X|hidden units).*:UserWarning")
+
+
+def same_but_for_rounding(a, b, terms=1e4):
+    for name in [*LEARNED, "visible_scale_"]:
+        actual, expected = getattr(a, name), getattr(b, name)
+        tolerance.near_sum(actual, expected, 1 + np.abs(expected), terms)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in TRAINED if kind.visible != "count"], ids=str)
+def test_rows_of_weight_0_draw_and_count_nothing_in_contrastive_divergence(kind):
+    """They stand at the end, so that all other rows draw as without them."""
+    X = random_data(kind, 40)
+    settings = {"method": "cd", "batch_size": 200, "n_iter": 5}
+    without = make(kind, **settings).fit(X, sample_weight=np.r_[2, np.ones(39)])
+    weight = np.r_[2, np.ones(39), np.zeros(30)]
+    same_but_for_rounding(make(kind, **settings).fit(np.vstack([X, X[:30]]), sample_weight=weight), without)
+
+
+def test_contrastive_divergence_of_weights_is_that_of_repeated_rows():
+    rng = np.random.default_rng(0)
+    X = (rng.random((600, 6)) < np.repeat([0.8, 0.2], 300)[:, None]).astype(float)
+    weight = np.repeat([3, 1], 300)
+    repeated = np.repeat(X, weight, axis=0)
+    settings = {"method": "cd", "n_iter": 300, "random_state": 0}
+    likelihood = [
+        RBM(3, **settings).fit(rows, sample_weight=w).log_likelihood(repeated).mean()
+        for rows, w in ((X, weight), (repeated, None))
+    ]
+    assert abs(likelihood[0] - likelihood[1]) < 0.1, likelihood
