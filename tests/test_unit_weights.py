@@ -20,7 +20,7 @@ def same_but_for_rounding(a, b, terms=1e4):
         tolerance.near_sum(actual, expected, 1 + np.abs(expected), terms)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in TRAINED if kind.visible != "count"], ids=str)
+@pytest.mark.parametrize("kind", TRAINED, ids=str)
 def test_rows_of_weight_0_draw_and_count_nothing_in_contrastive_divergence(kind):
     """They stand at the end, so that all other rows draw as without them."""
     X = random_data(kind, 40)
@@ -41,3 +41,16 @@ def test_contrastive_divergence_of_weights_is_that_of_repeated_rows():
         for rows, w in ((X, weight), (repeated, None))
     ]
     assert abs(likelihood[0] - likelihood[1]) < 0.1, likelihood
+
+
+@pytest.mark.parametrize("method", ["exact", "pcd"])
+def test_weights_of_bags_of_words_of_many_sizes_are_repeated_bags(method):
+    rng = np.random.default_rng(0)
+    X = np.array([rng.multinomial(n, [0.5, 0.1, 0.1, 0.3]) for n in rng.integers(0, 30, 40)])
+    weight = rng.integers(0, 4, 40)
+    settings = {"visible": "count", "method": method, "batch_size": 500, "n_iter": 5, "learning_rate": 0.5}
+    weighted = RBM(3, random_state=0, **settings).fit(X.astype(float), sample_weight=weight)
+    repeated = RBM(3, random_state=0, **settings).fit(np.repeat(X, weight, axis=0).astype(float))
+    same_but_for_rounding(weighted, repeated)
+    words = np.average(X.sum(axis=1), weights=weight)
+    tolerance.exact(weighted.sample(1, random_state=0).sum(), np.float64(round(words)))

@@ -36,19 +36,16 @@ public:
         : x_(x), layer_(layer), scale_(layer.units(), T(1)) {
         if (scale) std::copy(scale, scale + scale_.size(), scale_.begin());
         const std::int64_t n = x.states.rows();
+        double weights = 0, words = 0;
         if (layer.counts()) {
             words_.resize(n);
-            std::vector<T> row(layer.units());
-            double total = 0;
-            for (std::int64_t i = 0; i < n; ++i) {
-                words_[i] = count_words(i);
-                total += static_cast<double>(words_[i]);
-            }
-            mean_words_ = std::max(total / static_cast<double>(n), 1.0);
             exposure_.resize(capacity);
         }
-        double weights = 0;
-        for (std::int64_t i = 0; x.weight && i < n; ++i) weights += static_cast<double>(x.weight[i]);
+        for (std::int64_t i = 0; i < n; ++i) {
+            weights += weight_of(i);
+            if (layer.counts()) words += weight_of(i) * static_cast<double>(words_[i] = count_words(i));
+        }
+        if (layer.counts()) mean_words_ = std::max(words / weights, 1.0);
         if (x.weight) mean_weight_ = weights / static_cast<double>(n);
         if (x.states.is_bits()) bits_.resize(capacity * BitMatrix::words_for(layer.units()));
         if (!x.states.is_bits() && !layer.counts()) dense_.resize(capacity * layer.units());
@@ -160,6 +157,7 @@ public:
     const T* exposure() const { return layer_.counts() ? exposure_.data() : nullptr; }
     T words(std::int64_t i) const { return layer_.counts() ? exposure_[i] : T(1); }
     T weight(std::int64_t i) const { return x_.weight ? x_.weight[row_[i]] : T(1); }
+    double weight_of(std::int64_t row) const { return x_.weight ? static_cast<double>(x_.weight[row]) : 1; }
     double mean_words() const { return mean_words_; }
     double mean_weight() const { return mean_weight_; }
     std::vector<T>& scale() { return scale_; }
@@ -176,6 +174,21 @@ public:
         double sum = 0;
         for (std::int64_t i = 0; i < n_; ++i) sum += static_cast<double>(weight(i)) * static_cast<double>(words(i));
         return sum * static_cast<double>(share());
+    }
+
+    // The sizes of m bags of the model are those of the data: at equal distances of the running sum of their weights, the
+    // first at a share u of that distance.
+    void choose_sizes(double u, std::int64_t m, std::vector<T>& sizes) const {
+        sizes.resize(m);
+        const double total = total_weight();
+        const auto weighs = [&](std::int64_t i) { return total > 0 ? static_cast<double>(weight(i)) : 1.0; };
+        const double distance = (total > 0 ? total : static_cast<double>(n_)) / static_cast<double>(m);
+        std::int64_t r = 0;
+        double end = weighs(0);
+        for (std::int64_t i = 0; i < m; ++i) {
+            while (r + 1 < n_ && end <= (static_cast<double>(i) + u) * distance) end += weighs(++r);
+            sizes[i] = words(r);
+        }
     }
 
 private:

@@ -71,11 +71,8 @@ public:
             hidden_bias = seen_hidden_.data();
         }
         const std::int64_t m = chains_ > 0 ? chains_ : batch.rows();
-        // The sizes of the model's bags are the data's.
-        if (batch.exposure()) {
-            exposure_.resize(m);
-            for (std::int64_t i = 0; i < m; ++i) exposure_[i] = batch.words(i % batch.rows());
-        }
+        if (batch.exposure() && chains_ == 0) exposure_.assign(batch.exposure(), batch.exposure() + m);
+        else if (batch.exposure()) batch.choose_sizes(uniform<double>(draw(Stream::sizes, 0), 0, 0), m, exposure_);
         if (options_.n_temperatures > 1) {
             base_.resize(visible_);
             base_biases(state_.visible, work.visible_offset, base_.data());

@@ -213,7 +213,8 @@ class UnitsRBM(UnitScoresRBM):
         self._one_hot, self._n_columns = layer.one_hot, layer.n_columns
         self.n_features_in_ = layer.n_columns
         words = data.states.exposure
-        self._mean_words = 1.0 if words is None else max(float(np.mean(words, dtype=np.float64)), 1.0)
+        if words is not None:
+            self._mean_words = max(float(np.average(words.astype(np.float64), weights=data.sample_weight)), 1.0)
 
     def _start(self, X: Any, n_features: int, dtype: np.dtype) -> None:
         super()._start(X, n_features, dtype)

@@ -101,7 +101,7 @@ struct UnitTrainingData {
 
 // As rbm_train of rbm.hpp. Biases start at the data's: logit or log of smoothed means, for gaussian units the means. RbmEpoch's
 // pseudo_log_likelihood is minus the mean squared error of mean(v | mean(h | v)) on at most 128 rows, of a bag per word.
-// Steps for bags of words are divided by their mean number of words. A missing unit is drawn given the others of its row,
+// Steps for bags of words are divided by their mean number of words; chains' bags have the sizes of the batch's, by weight. A missing unit is drawn given the others of its row,
 // n_gibbs_steps times each time that the row is met (from its state before: a chain for every row and call).
 template <class T>
 void rbm_train(Context& context, const UnitTrainingData<T>& x, const UnitRbmOptions& options, std::int64_t n_epochs,
