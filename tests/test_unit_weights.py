@@ -54,3 +54,32 @@ def test_weights_of_bags_of_words_of_many_sizes_are_repeated_bags(method):
     same_but_for_rounding(weighted, repeated)
     words = np.average(X.sum(axis=1), weights=weight)
     tolerance.exact(weighted.sample(1, random_state=0).sum(), np.float64(round(words)))
+
+
+@pytest.mark.parametrize("kind", TRAINED, ids=str)
+def test_a_first_batch_without_weight_teaches_nothing_but_the_means_of_all_rows_are_known(kind):
+    X = random_data(kind, 60)
+    weight = np.r_[np.zeros(59), 1.0]
+    rbm = make(kind, batch_size=5, shuffle=False, learning_rate=1e-3, n_iter=0).fit(X, sample_weight=weight)
+    same_but_for_rounding(rbm, make(kind, batch_size=5, learning_rate=1e-3, n_iter=0).fit(X[-1:]))
+    rbm = make(kind, batch_size=5, shuffle=False, learning_rate=1e-3).fit(X, sample_weight=weight)
+    assert all(np.isfinite(getattr(rbm, name)).all() for name in LEARNED)
+    assert np.isfinite(rbm.history_["reconstruction_error"]).all()
+
+
+@pytest.mark.parametrize("kind", TRAINED, ids=str)
+@pytest.mark.parametrize("weight", [np.ones(60), np.tile([0.3, 1.7, 0], 20), np.tile([1, 2, 0], 20)], ids=str)
+def test_the_scale_of_the_weights_changes_nothing(kind, weight):
+    X = random_data(kind, 60)
+    ours, theirs = (
+        make(kind, method="cd", batch_size=25).fit(X, sample_weight=scale * weight) for scale in (1, 1 / 60)
+    )
+    same_but_for_rounding(ours, theirs)
+
+
+def test_whole_weights_smooth_the_first_biases_as_repeated_rows_do():
+    X = (np.random.default_rng(0).random((40, 6)) < 0.2).astype(float)
+    weight = np.r_[np.ones(20), np.full(15, 3), np.zeros(5)]
+    settings = {"n_iter": 0, "l1": 1e-12, "batch_size": 500, "random_state": 0}
+    weighted = RBM(3, **settings).fit(X, sample_weight=0.1 * weight)
+    same_but_for_rounding(weighted, RBM(3, **settings).fit(np.repeat(X, weight.astype(int), axis=0)))

@@ -47,6 +47,7 @@ public:
         }
         if (layer.counts()) mean_words_ = std::max(words / weights, 1.0);
         if (x.weight) mean_weight_ = weights / static_cast<double>(n);
+        while (weight_of(first_row_) == 0) ++first_row_;
         if (x.states.is_bits()) bits_.resize(capacity * BitMatrix::words_for(layer.units()));
         if (!x.states.is_bits() && !layer.counts()) dense_.resize(capacity * layer.units());
         if (x.observed) {
@@ -158,6 +159,8 @@ public:
     T words(std::int64_t i) const { return layer_.counts() ? exposure_[i] : T(1); }
     T weight(std::int64_t i) const { return x_.weight ? x_.weight[row_[i]] : T(1); }
     double weight_of(std::int64_t row) const { return x_.weight ? static_cast<double>(x_.weight[row]) : 1; }
+    bool weighted() const { return x_.weight != nullptr; }
+    std::int64_t first_row() const { return first_row_; }  // that weighs anything
     double mean_words() const { return mean_words_; }
     double mean_weight() const { return mean_weight_; }
     std::vector<T>& scale() { return scale_; }
@@ -167,6 +170,23 @@ public:
         double sum = 0;
         for (std::int64_t i = 0; i < n_; ++i) sum += static_cast<double>(weight(i));
         return sum;
+    }
+    // How many rows there are, whatever the weights' scale: repetitions where all are multiples of the least, else as many
+    // as tell as much as these do (Kish, "Survey Sampling", 1965): (sum w)^2 / sum w^2.
+    double row_count() const {
+        const std::int64_t n = x_.states.rows();
+        double least = 0, sum = 0, squares = 0;
+        for (std::int64_t i = 0; i < n; ++i) {
+            const double w = weight_of(i);
+            if (w > 0 && (least == 0 || w < least)) least = w;
+            sum += w;
+            squares += w * w;
+        }
+        for (std::int64_t i = 0; i < n; ++i) {
+            const double times = weight_of(i) / least;
+            if (std::abs(times - std::round(times)) > 1e-5 * times) return sum * sum / squares;
+        }
+        return sum / least;
     }
     // What the rows at hand count together, words of bags included: 1 on average over a pass.
     double mass() const {
@@ -210,7 +230,7 @@ private:
     const UnitTrainingData<T>& x_;
     const Layer& layer_;
     const std::uint64_t* mirrored_ = nullptr;
-    std::int64_t n_ = 0;
+    std::int64_t n_ = 0, first_row_ = 0;
     double mean_words_ = 1, mean_weight_ = 1;
     States<T> states_;
     std::vector<T> scale_, words_, exposure_, dense_, values_;

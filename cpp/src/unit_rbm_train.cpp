@@ -196,15 +196,15 @@ private:
         }
     }
 
-    // From the first batch, as the other loop's; the caller's state takes the initial values at once.
+    // From the first batch, as the other loop's, or from all rows where they have weights: the first batch may have none.
+    // The caller's state takes the initial values at once.
     void initialise() {
         begin_order();
         batch_.set_scale(order_.empty() ? nullptr : order_.data(), options_.learn_variance);
-        batch_.gather(order_.empty() ? nullptr : order_.data(), 0, batch_size_);
         first_means();
         if (state_.mirrored && options_.centering) mirror();
         draw_weights();
-        const double total = batch_.mean_words() * batch_.total_weight();
+        const double total = batch_.mean_words() * (batch_.weighted() ? batch_.row_count() : static_cast<double>(batch_size_));
         for (const UnitGroup& group : state_.visible.groups) {
             for (std::int64_t i = group.first; i < group.first + group.count; ++i) {
                 const auto mean = static_cast<double>(data_means_[i]);
@@ -235,21 +235,25 @@ private:
 
     void first_means() {
         std::fill(data_means_.begin(), data_means_.end(), T(0));
-        batch_.add_mean(static_cast<T>(1 / (batch_.total_weight() * batch_.mean_words())), data_means_.data());
+        const std::int64_t rows = batch_.weighted() ? rows_ : batch_size_;
+        const double total = static_cast<double>(rows) * batch_.mean_weight() * batch_.mean_words();
+        for (std::int64_t first = 0; first < rows; first += batch_size_) {
+            batch_.gather(batch_.weighted() ? nullptr : first_order(), first, std::min(batch_size_, rows - first));
+            batch_.add_mean(static_cast<T>(1 / total), data_means_.data());
+        }
     }
+    const std::int64_t* first_order() const { return order_.empty() ? nullptr : order_.data(); }
 
     void mirror() {
-        std::int64_t row = 0;
-        while (batch_.weight(row) == T(0) && row + 1 < batch_.rows()) ++row;
         std::vector<T> first(visible_);
-        StateBuffer<T>::read_row(batch_.states(), row, first.data());
+        batch_.gather(batch_.weighted() ? nullptr : first_order(), batch_.first_row(), 1);
+        StateBuffer<T>::read_row(batch_.states(), 0, first.data());
         for (const UnitGroup& group : state_.visible.groups) {
             for (std::int64_t i = group.first; group.type == UnitType::bernoulli && i < group.first + group.count; ++i) {
                 mirror_if_mostly_on(i, data_means_[i], first[i]);
             }
         }
         batch_.mirror(work_.mirrored_or_null());
-        batch_.gather(order_.empty() ? nullptr : order_.data(), 0, batch_size_);
         first_means();
     }
 
@@ -325,6 +329,8 @@ void check(const UnitTrainingData<T>& x, const UnitRbmOptions& o, const UnitRbmS
             " and ", s.hidden.units(), " units, weights ", s.model.visible(), " x ", s.model.hidden());
     require(x.states.cols() == s.model.visible(), "RBM: X has ", x.states.cols(), " columns, the model has ", s.model.visible());
     require(x.states.rows() > 0, "RBM: X has 0 rows");
+    require(!x.weight || std::any_of(x.weight, x.weight + x.states.rows(), [](T w) { return w > T(0); }),
+            "RBM: the weights of all ", x.states.rows(), " rows are 0");
     require(!s.visible.counts() || (s.hidden.only(UnitType::bernoulli) && o.n_temperatures == 1 && !x.observed),
             "RBM: a bag of words takes bernoulli hidden units, one temperature and no missing entries");
     require(!x.observed || (s.visible.binary() && x.states.is_bits() && x.observed.rows == x.states.rows()),

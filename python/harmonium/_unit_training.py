@@ -34,6 +34,17 @@ class UnitTraining:
         return self.layer.n_units
 
 
+def _row_weights(who: str, sample_weight: Any, X: Any, dtype: np.dtype) -> np.ndarray | None:
+    """With mean 1, whatever the scale of what is given; None where all are the same."""
+    weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    if not weight.any():
+        raise ValueError(f"{who}: sample_weight is 0 in all {len(weight)} rows")
+    if (weight == weight[0]).all():
+        return None
+    weight = weight / weight.max()  # neither sum nor quotient overflows
+    return (weight / weight.mean()).astype(dtype)
+
+
 class UnitsRBM(UnitScoresRBM):
     """Adds `fit` and `partial_fit`."""
 
@@ -153,9 +164,7 @@ class UnitsRBM(UnitScoresRBM):
             dtype = self._model()[0].dtype
         weight = None
         if sample_weight is not None:
-            weight = _check_sample_weight(sample_weight, checked, dtype=dtype, ensure_non_negative=True)
-            if not weight.any():
-                raise ValueError(f"{who}: sample_weight is 0 in all {len(weight)} rows")
+            weight = _row_weights(who, sample_weight, checked, dtype)
         if fresh:
             layer = self._new_layer(who, checked)
             scale = np.ones(layer.n_units)

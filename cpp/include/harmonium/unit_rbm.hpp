@@ -95,7 +95,7 @@ struct UnitRbmState : RbmState<T> {
 template <class T>
 struct UnitTrainingData {
     States<T> states;
-    const T* weight = nullptr;     // of each row, at least 0; null: 1
+    const T* weight = nullptr;     // of each row, at least 0, on any scale; null: 1
     ConstBitMatrix observed;       // of binary layers: units that are known; the others start as in states. No data: all
 };
 
