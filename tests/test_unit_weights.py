@@ -24,7 +24,7 @@ def same_but_for_rounding(a, b, terms=1e4):
 def test_rows_of_weight_0_draw_and_count_nothing_in_contrastive_divergence(kind):
     """They stand at the end, so that all other rows draw as without them."""
     X = random_data(kind, 40)
-    settings = {"method": "cd", "batch_size": 200, "n_iter": 5}
+    settings = {"method": "cd", "batch_size": 200, "n_iter": 5, "learn_variance": "gaussian" in dict(kind.blocks)}
     without = make(kind, **settings).fit(X, sample_weight=np.r_[2, np.ones(39)])
     weight = np.r_[2, np.ones(39), np.zeros(30)]
     same_but_for_rounding(make(kind, **settings).fit(np.vstack([X, X[:30]]), sample_weight=weight), without)
@@ -83,3 +83,34 @@ def test_whole_weights_smooth_the_first_biases_as_repeated_rows_do():
     settings = {"n_iter": 0, "l1": 1e-12, "batch_size": 500, "random_state": 0}
     weighted = RBM(3, **settings).fit(X, sample_weight=0.1 * weight)
     same_but_for_rounding(weighted, RBM(3, **settings).fit(np.repeat(X, weight.astype(int), axis=0)))
+
+
+def test_learned_variances_start_from_weighted_ones_over_all_rows():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(90, 3)) * [1, 40, 1e-6] + [0, 0, 1e-3]
+    X[:45, 0] = 0  # all of the first batch
+    weight = rng.integers(0, 4, 90)
+    rbm = RBM(2, visible="gaussian", learn_variance=True, n_iter=0, batch_size=30, shuffle=False)
+    tolerance.near_sum(rbm.fit(X).visible_scale_, X.std(axis=0), X.std(axis=0), 1e3)
+    expected = np.repeat(X, weight, axis=0).std(axis=0)
+    tolerance.near_sum(rbm.fit(X, sample_weight=weight).visible_scale_, expected, expected, 1e3)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_variance_of_a_constant_column_stays_1_with_a_warning(dtype):
+    X = np.random.default_rng(0).normal(size=(200, 3)).astype(dtype)
+    X[:, 1] = 4.2
+    X[7, 1] = np.nextafter(dtype(4.2), dtype(5))
+    X[8, 1] = 1e3
+    rbm = RBM(2, visible="gaussian", learn_variance=True, batch_size=50, random_state=0)
+    with pytest.warns(UserWarning, match=r"stays 1: X has the same value in column 1$"):
+        rbm.fit(X, sample_weight=np.arange(200) != 8)
+    assert rbm.visible_scale_[1] == 1 and (np.abs(rbm.visible_scale_[[0, 2]] - 1) < 0.3).all()
+    assert abs(rbm.intercept_visible_[1] - 4.2) < 0.1
+
+
+@pytest.mark.filterwarnings("error")
+def test_rows_of_weight_0_are_not_warned_of():
+    X = np.random.default_rng(0).normal(size=(50, 3))
+    X[3] = 1e4
+    RBM(2, visible="gaussian", n_iter=0).fit(X, sample_weight=np.arange(50) != 3)

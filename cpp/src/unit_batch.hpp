@@ -29,6 +29,10 @@ void add_rows(const States<T>& x, const Times& times, T* out) {
     }
 }
 
+// Of a column's mean: numbers that differ by less are too close to tell once they are divided by their standard deviation.
+template <class T>
+constexpr double least_deviation = std::is_same_v<T, float> ? 0x1p-17 : 0x1p-26;
+
 template <class T>
 class UnitBatch {
 public:
@@ -134,24 +138,46 @@ public:
         add_rows(states_, [&](std::int64_t r) { return share * weight(r); }, out);
     }
 
-    // The standard deviations of gaussian units in the first batch.
-    void set_scale(const std::int64_t* order, bool learn) {
-        std::fill(scale_.begin(), scale_.end(), T(1));
-        if (!learn) return;
-        const std::int64_t n = static_cast<std::int64_t>(row_.size());
-        gather(order, 0, n);
+    // Gaussian units' standard deviations over all rows, for learning them: training begins from these. A unit is constant
+    // where its rows differ by rounding: its standard deviation begins at 1 and stays as long as no call shows others.
+    void measure(bool begins) {
+        if (begins) std::fill(scale_.begin(), scale_.end(), T(1));
+        const std::int64_t units = layer_.units();
+        std::vector<T> first(units), row(units);
+        std::vector<double> mean(units), square(units);  // about the first row: exactly 0 where all are the same
+        double total = 0;
+        std::int64_t counted = 0;
+        StateBuffer<T>::read_row(x_.states, first_row_, first.data());
+        const auto each_row = [&](const auto& look) {
+            for (std::int64_t i = first_row_; i < x_.states.rows(); ++i) {
+                const double w = weight_of(i);
+                if (w == 0) continue;
+                StateBuffer<T>::read_row(x_.states, i, row.data());
+                look(w);
+            }
+        };
+        each_row([&](double w) {
+            total += w;
+            ++counted;
+            for (std::int64_t j = 0; j < units; ++j) mean[j] += w * (static_cast<double>(row[j]) - static_cast<double>(first[j]));
+        });
+        each_row([&](double w) {
+            for (std::int64_t j = 0; j < units; ++j) {
+                const double d = static_cast<double>(row[j]) - static_cast<double>(first[j]) - mean[j] / total;
+                square[j] += w * d * d;
+            }
+        });
+        moves_.assign(units, 1);
         for (const UnitGroup& group : layer_.groups) {
             for (std::int64_t j = group.first; group.type == UnitType::gaussian && j < group.first + group.count; ++j) {
-                double sum = 0, squares = 0;
-                for (std::int64_t i = 0; i < n; ++i) sum += static_cast<double>(states_.dense.row(i)[j]);
-                for (std::int64_t i = 0; i < n; ++i) {
-                    const double d = static_cast<double>(states_.dense.row(i)[j]) - sum / static_cast<double>(n);
-                    squares += d * d;
-                }
-                if (squares > 0) scale_[j] = static_cast<T>(std::sqrt(squares / static_cast<double>(n)));
+                const double deviation = std::sqrt(square[j] / total), centre = static_cast<double>(first[j]) + mean[j] / total;
+                const bool constant = deviation <= least_deviation<T> * std::abs(centre);
+                if (begins && !constant) scale_[j] = static_cast<T>(deviation);
+                moves_[j] = !constant || counted == 1 || scale_[j] != T(1);
             }
         }
     }
+    bool scale_moves(std::int64_t unit) const { return moves_[unit] != 0; }
 
     const States<T>& states() const { return states_; }
     std::int64_t rows() const { return n_; }
@@ -237,6 +263,7 @@ private:
     std::vector<std::uint64_t> bits_, filled_;
     std::vector<std::int64_t> row_, starts_;
     std::vector<std::int32_t> indices_;
+    std::vector<char> moves_;
     std::unique_ptr<StateBuffer<T>> hidden_, visible_;
 };
 

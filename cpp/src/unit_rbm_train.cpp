@@ -27,6 +27,7 @@ public:
           g_lambda_(work_.weights.count() * visible_),
           activity_by_unit_(hidden_) {
         batch_.mirror(work_.mirrored_or_null());
+        if (options.learn_variance) batch_.measure(!state.initialised);
         if (!state.initialised) initialise();
         choose_monitored();
     }
@@ -136,9 +137,11 @@ private:
         Conditional<T> down{&model_.visible, work_.weights, true, work_.visible_bias};
         down(context_, States<T>(h), mean.panels, nullptr);
         const Matrix<const T> v = batch_.states().dense;
+        const double mass = batch_.mass();
         for (const UnitGroup& group : model_.visible.groups) {
             for (std::int64_t i = group.first; group.type == UnitType::gaussian && i < group.first + group.count; ++i) {
-                double slope = -batch_.mass();
+                if (!batch_.scale_moves(i)) continue;
+                double slope = -mass;
                 for (std::int64_t r = 0; r < data.rows; ++r) {
                     slope += static_cast<double>(share * batch_.weight(r) * v.row(r)[i] * (v.row(r)[i] - mean.panels.at(r, i)));
                 }
@@ -200,7 +203,6 @@ private:
     // The caller's state takes the initial values at once.
     void initialise() {
         begin_order();
-        batch_.set_scale(order_.empty() ? nullptr : order_.data(), options_.learn_variance);
         first_means();
         if (state_.mirrored && options_.centering) mirror();
         draw_weights();

@@ -45,6 +45,20 @@ def _row_weights(who: str, sample_weight: Any, X: Any, dtype: np.dtype) -> np.nd
     return (weight / weight.mean()).astype(dtype)
 
 
+def _constant_columns(layer: VisibleLayer, X: Any, weight: np.ndarray | None, dtype: np.dtype) -> list[int]:
+    """Gaussian columns that are the same but for rounding in all rows that count, as the core finds them."""
+    least = 2.0**-17 if dtype == np.float32 else 2.0**-26
+    found: list[int] = []
+    for block in layer.blocks:
+        if block.type == "gaussian":
+            part = np.asarray(X[:, block.columns], dtype=np.float64)
+            part = part if weight is None else part[weight > 0]
+            about = part - part[0]
+            constant = about.std(axis=0) <= least * np.abs(part.mean(axis=0))
+            found += (block.columns.start + np.flatnonzero(constant)).tolist()
+    return found
+
+
 class UnitsRBM(UnitScoresRBM):
     """Adds `fit` and `partial_fit`."""
 
@@ -177,7 +191,14 @@ class UnitsRBM(UnitScoresRBM):
         states = layer.encode(f"{who}: X", checked, dtype, scale, check_range=self.check_range)
         if self.allow_missing and not states.states.is_bits():
             raise ValueError(f"{who}: allow_missing=True takes 0 and 1, X holds values between")
-        if fresh and not self.learn_variance and (found := layer.far_from_standard(checked)):
+        if fresh and self.learn_variance and (found := _constant_columns(layer, checked, weight, dtype)):
+            warnings.warn(
+                f"{who}: the variance of a constant column cannot be learned and stays 1: X has the same value in "
+                f"{'columns' if len(found) > 1 else 'column'} {', '.join(map(str, found[:10]))}",
+                UserWarning,
+                stacklevel=3,
+            )
+        if fresh and not self.learn_variance and (found := layer.far_from_standard(checked, weight)):
             warnings.warn(
                 f"{who}: gaussian units have variance 1 around their mean, but {found}; standardise X "
                 "(sklearn.preprocessing.StandardScaler) or use learn_variance=True",

@@ -80,7 +80,7 @@ struct UnitRbmOptions : RbmOptions {
     std::int64_t n_temperatures = 1;  // of parallel tempering (Desjardins et al. 2010) from the model, in equal steps, to
                                       // independent units with the data's means; neighbours are swapped after every Gibbs
                                       // step; hidden units bernoulli
-    bool learn_variance = false;      // of gaussian visible units
+    bool learn_variance = false;      // of gaussian visible units, from those over all rows; of constant ones it stays 1
 };
 
 template <class T>
