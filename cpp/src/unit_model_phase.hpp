@@ -26,6 +26,7 @@ public:
             fast_hidden_.resize(hidden_);
         }
         if (options.method == Method::pcd) tempered_->assign(state.unit_chains);
+        else keep(state.unit_chains);
     }
 
     // Contrastive divergence starts from hidden states drawn given the data; null: not wanted.
@@ -41,17 +42,27 @@ public:
 
     // Hidden states as if there were no weights.
     void start_chains(Context& context, const Working<T>& work) {
-        if (options_.exact || chains_ == 0) return;
-        tempered_->start(context, work.hidden_bias, options_.seed);
+        if (options_.exact || state_.unit_chains.rows == 0) return;
+        if (chains_ > 0) {
+            tempered_->start(context, work.hidden_bias, options_.seed);
+            return;
+        }
+        TemperedChains<T> chains(state_.visible, state_.hidden, state_.unit_chains.rows, 1);
+        chains.start(context, work.hidden_bias, options_.seed);
+        chains.read(kept());
     }
 
     void commit() {
-        if (tempered_) tempered_->read(state_.unit_chains);
+        if (chains_ > 0 && tempered_) tempered_->read(state_.unit_chains);
+        for (std::int64_t i = 0; !kept_.empty() && i < state_.unit_chains.rows; ++i) {
+            std::copy(kept().row(i), kept().row(i) + hidden_, state_.unit_chains.row(i));
+        }
         if (state_.swaps && tempered_) tempered_->read_swaps(state_.swaps);
     }
 
+    // last_whole: the pass's last batch of as many rows as there are chains, whose states contrastive divergence keeps.
     template <class DrawOf>
-    void run(Context& context, const Working<T>& work, const UnitBatch<T>& batch, T share, const DrawOf& draw) {
+    void run(Context& context, const Working<T>& work, const UnitBatch<T>& batch, T share, bool last_whole, const DrawOf& draw) {
         const double mass = static_cast<double>(share) * batch.total_weight();
         if (options_.exact) {
             enumerate(context, work, batch, mass);
@@ -82,6 +93,7 @@ public:
             tempered_->step(context, weights, visible_bias, base_.data(), hidden_bias, batch.exposure() ? exposure_.data() : nullptr,
                             [&](Stream stream) { return draw(stream, k); }, mean);
         }
+        if (chains_ == 0 && last_whole) tempered_->read(kept());
         rows_ = m;
         states_ = tempered_->visible(0).states();
         factors_.assign(m, static_cast<T>(-mass / static_cast<double>(m)));
@@ -127,6 +139,13 @@ public:
     }
 
 private:
+    // What the caller's chains become, where no chains live on here.
+    Matrix<T> kept() { return {kept_.data(), state_.unit_chains.rows, hidden_}; }
+    void keep(Matrix<const T> chains) {
+        kept_.resize(chains.rows * hidden_);
+        for (std::int64_t i = 0; i < chains.rows; ++i) std::copy(chains.row(i), chains.row(i) + hidden_, kept().row(i));
+    }
+
     T moved(T fast, T slope) const {
         return static_cast<T>(19.0 / 20 * static_cast<double>(fast) + options_.fast_rate * static_cast<double>(slope));
     }
@@ -197,7 +216,7 @@ private:
     Panels<T> mean_;
     std::unique_ptr<TemperedChains<T>> tempered_;
     std::unique_ptr<PanelMemory<T>> hidden_mean_, visible_mean_, fast_weights_, seen_weights_;
-    std::vector<T> fast_visible_, fast_hidden_, seen_visible_, seen_hidden_, exposure_, base_, factors_;
+    std::vector<T> fast_visible_, fast_hidden_, seen_visible_, seen_hidden_, exposure_, base_, factors_, kept_;
     // The exact side.
     bool by_hidden_ = false;
     std::unique_ptr<StateBuffer<T>> all_;

@@ -38,8 +38,9 @@ public:
         std::fill(activity_by_unit_.begin(), activity_by_unit_.end(), 0.0);
         for (std::int64_t first = 0; first < rows_; first += batch_size_) {
             context_.poll(static_cast<double>(first) / static_cast<double>(rows_));
-            batch_.gather(order_.empty() ? nullptr : order_.data(), first, std::min(batch_size_, rows_ - first));
-            step();
+            const std::int64_t n = std::min(batch_size_, rows_ - first), chains = state_.unit_chains.rows;
+            batch_.gather(order_or_null(), first, n);
+            step(n == chains && rows_ - first - n < chains);
         }
         ++work_.epochs;
         check_size();
@@ -52,11 +53,12 @@ public:
     }
 
 private:
+    const std::int64_t* order_or_null() const { return order_.empty() ? nullptr : order_.data(); }
     Conditional<T> hidden_given_visible() {
         return {&model_.hidden, work_.weights, false, work_.hidden_bias, T(1), batch_.exposure()};
     }
 
-    void step() {
+    void step(bool last_whole) {
         const std::int64_t n = batch_.rows();
         const Panels<T> data(data_.memory.data(), n, hidden_);
         Conditional<T> up = hidden_given_visible();
@@ -69,7 +71,7 @@ private:
         means(data, share);
         if (options_.learn_variance) move_scale(data, share);
 
-        model_phase_.run(context_, work_, batch_, share, [&](Stream stream, std::int64_t k) { return draw(stream, 0, k); });
+        model_phase_.run(context_, work_, batch_, share, last_whole, [&](Stream stream, std::int64_t k) { return draw(stream, 0, k); });
         sparsify(data);
         weigh(data, share);
 
@@ -240,15 +242,14 @@ private:
         const std::int64_t rows = batch_.weighted() ? rows_ : batch_size_;
         const double total = static_cast<double>(rows) * batch_.mean_weight() * batch_.mean_words();
         for (std::int64_t first = 0; first < rows; first += batch_size_) {
-            batch_.gather(batch_.weighted() ? nullptr : first_order(), first, std::min(batch_size_, rows - first));
+            batch_.gather(batch_.weighted() ? nullptr : order_or_null(), first, std::min(batch_size_, rows - first));
             batch_.add_mean(static_cast<T>(1 / total), data_means_.data());
         }
     }
-    const std::int64_t* first_order() const { return order_.empty() ? nullptr : order_.data(); }
 
     void mirror() {
         std::vector<T> first(visible_);
-        batch_.gather(batch_.weighted() ? nullptr : first_order(), batch_.first_row(), 1);
+        batch_.gather(batch_.weighted() ? nullptr : order_or_null(), batch_.first_row(), 1);
         StateBuffer<T>::read_row(batch_.states(), 0, first.data());
         for (const UnitGroup& group : state_.visible.groups) {
             for (std::int64_t i = group.first; group.type == UnitType::bernoulli && i < group.first + group.count; ++i) {

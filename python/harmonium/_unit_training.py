@@ -260,7 +260,11 @@ class UnitsRBM(UnitScoresRBM):
         return start
 
     def _chains(self, data: Any, chains: np.ndarray) -> np.ndarray:
-        return chains if isinstance(data, UnitTraining) else super()._chains(data, chains)
+        if not isinstance(data, UnitTraining):
+            return super()._chains(data, chains)
+        if self.hidden == "bernoulli":
+            bit_words(f"{type(self).__name__}: h_samples_", chains)  # refuses others than 0 and 1
+        return chains
 
     def _chain_states(self, chains: np.ndarray, n_components: int, dtype: np.dtype) -> np.ndarray:
         return chains if chains.dtype == dtype else super()._chain_states(chains, n_components, dtype)
