@@ -48,9 +48,10 @@ def assert_same_model(a, b):
         RBM(n_components=4, n_iter=2, check_range=False),
         RBM(n_components=4, n_iter=2, visible="gaussian"),
         RBM(n_components=4, n_iter=2, visible="gaussian", hidden="relu"),
+        RBM(n_components=4, n_iter=2, visible="gaussian", learn_variance=True),
     ]
 )
-@pytest.mark.filterwarnings("ignore:.*standardise X:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*(standardise X|constant column):UserWarning")
 def test_estimator_checks(estimator, check):
     check(estimator)
 

@@ -65,8 +65,7 @@ def test_both_loops_train_bernoulli_machines_alike(method, centering):
     units.fit(X.astype(np.float64), sample_weight=np.ones(len(X)))
     for name in ("components_", "intercept_visible_", "intercept_hidden_", "visible_offset_", "hidden_offset_"):
         tolerance.near_sum(getattr(units, name), getattr(plain, name), np.ones(getattr(plain, name).shape), 1e4)
-    if method == "pcd":
-        tolerance.exact(units.h_samples_, plain.h_samples_)
+    tolerance.exact(units.h_samples_, plain.h_samples_)
 
 
 @pytest.mark.parametrize("kind", TRAINED, ids=str)
@@ -230,6 +229,29 @@ def test_assigned_model_of_each_kind_can_be_used_and_trained():
         assert np.isfinite(rbm.free_energy(X)).all() and np.isfinite(rbm.transform(X)).all()
         assert rbm.sample(3, n_steps=2, random_state=0).shape == (3, X.shape[1])
         assert rbm.partial_fit(X).n_iter_ == 1
+
+
+@pytest.mark.parametrize("kind", TRAINED, ids=str)
+@pytest.mark.parametrize("n_chains", [None, 40, 55])
+def test_contrastive_divergence_keeps_the_last_whole_batch_of_a_pass(kind, n_chains):
+    """Its hidden states are at hand after a short batch; with another number of chains they are as in the beginning."""
+    X = random_data(kind, 90)
+    settings = {"method": "cd", "n_chains": n_chains, "shuffle": False, "n_iter": 1, "averaging": None}
+    rbm, whole = make(kind, **settings).fit(X), make(kind, **settings).partial_fit(X[:80])
+    if n_chains == 55:
+        whole = make(kind, **settings | {"n_iter": 0}).fit(X)
+    if kind.visible != "count":  # whose steps depend on the mean size of all rows
+        tolerance.exact(rbm.h_samples_, whole.h_samples_)
+    assert rbm.h_samples_.any(axis=0).all() and (rbm.h_samples_[1:] != rbm.h_samples_[0]).any()
+
+
+def test_chains_of_bernoulli_units_are_0_or_1():
+    X = random_data(KINDS[2], 40)
+    rbm = make(KINDS[2]).fit(X)
+    rbm.h_samples_ = rbm.h_samples_ + 0.5
+    with pytest.raises(ValueError, match="h_samples_"):
+        rbm.partial_fit(X)
+    assert rbm.n_iter_ == 3
 
 
 def bad(error, match, X, **parameters):

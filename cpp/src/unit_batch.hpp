@@ -29,6 +29,10 @@ void add_rows(const States<T>& x, const Times& times, T* out) {
     }
 }
 
+// Of a column's mean: numbers that differ by less are too close to tell once they are divided by their standard deviation.
+template <class T>
+constexpr double least_deviation = std::is_same_v<T, float> ? 0x1p-17 : 0x1p-26;
+
 template <class T>
 class UnitBatch {
 public:
@@ -36,20 +40,18 @@ public:
         : x_(x), layer_(layer), scale_(layer.units(), T(1)) {
         if (scale) std::copy(scale, scale + scale_.size(), scale_.begin());
         const std::int64_t n = x.states.rows();
+        double weights = 0, words = 0;
         if (layer.counts()) {
             words_.resize(n);
-            std::vector<T> row(layer.units());
-            double total = 0;
-            for (std::int64_t i = 0; i < n; ++i) {
-                words_[i] = count_words(i);
-                total += static_cast<double>(words_[i]);
-            }
-            mean_words_ = std::max(total / static_cast<double>(n), 1.0);
             exposure_.resize(capacity);
         }
-        double weights = 0;
-        for (std::int64_t i = 0; x.weight && i < n; ++i) weights += static_cast<double>(x.weight[i]);
+        for (std::int64_t i = 0; i < n; ++i) {
+            weights += weight_of(i);
+            if (layer.counts()) words += weight_of(i) * static_cast<double>(words_[i] = count_words(i));
+        }
+        if (layer.counts()) mean_words_ = std::max(words / weights, 1.0);
         if (x.weight) mean_weight_ = weights / static_cast<double>(n);
+        while (weight_of(first_row_) == 0) ++first_row_;
         if (x.states.is_bits()) bits_.resize(capacity * BitMatrix::words_for(layer.units()));
         if (!x.states.is_bits() && !layer.counts()) dense_.resize(capacity * layer.units());
         if (x.observed) {
@@ -136,31 +138,57 @@ public:
         add_rows(states_, [&](std::int64_t r) { return share * weight(r); }, out);
     }
 
-    // The standard deviations of gaussian units in the first batch.
-    void set_scale(const std::int64_t* order, bool learn) {
-        std::fill(scale_.begin(), scale_.end(), T(1));
-        if (!learn) return;
-        const std::int64_t n = static_cast<std::int64_t>(row_.size());
-        gather(order, 0, n);
+    // Gaussian units' standard deviations over all rows, for learning them: training begins from these. A unit is constant
+    // where its rows differ by rounding: its standard deviation begins at 1 and stays as long as no call shows others.
+    void measure(bool begins) {
+        if (begins) std::fill(scale_.begin(), scale_.end(), T(1));
+        const std::int64_t units = layer_.units();
+        std::vector<T> first(units), row(units);
+        std::vector<double> mean(units), square(units);  // about the first row: exactly 0 where all are the same
+        double total = 0;
+        std::int64_t counted = 0;
+        StateBuffer<T>::read_row(x_.states, first_row_, first.data());
+        const auto each_row = [&](const auto& look) {
+            for (std::int64_t i = first_row_; i < x_.states.rows(); ++i) {
+                const double w = weight_of(i);
+                if (w == 0) continue;
+                StateBuffer<T>::read_row(x_.states, i, row.data());
+                look(w);
+            }
+        };
+        each_row([&](double w) {
+            total += w;
+            ++counted;
+            for (std::int64_t j = 0; j < units; ++j) mean[j] += w * (static_cast<double>(row[j]) - static_cast<double>(first[j]));
+        });
+        each_row([&](double w) {
+            for (std::int64_t j = 0; j < units; ++j) {
+                const double d = static_cast<double>(row[j]) - static_cast<double>(first[j]) - mean[j] / total;
+                square[j] += w * d * d;
+            }
+        });
+        moves_.assign(units, 1);
         for (const UnitGroup& group : layer_.groups) {
             for (std::int64_t j = group.first; group.type == UnitType::gaussian && j < group.first + group.count; ++j) {
-                double sum = 0, squares = 0;
-                for (std::int64_t i = 0; i < n; ++i) sum += static_cast<double>(states_.dense.row(i)[j]);
-                for (std::int64_t i = 0; i < n; ++i) {
-                    const double d = static_cast<double>(states_.dense.row(i)[j]) - sum / static_cast<double>(n);
-                    squares += d * d;
-                }
-                if (squares > 0) scale_[j] = static_cast<T>(std::sqrt(squares / static_cast<double>(n)));
+                const double deviation = std::sqrt(square[j] / total), centre = static_cast<double>(first[j]) + mean[j] / total;
+                const bool constant = deviation <= least_deviation<T> * std::abs(centre);
+                if (begins && !constant) scale_[j] = static_cast<T>(deviation);
+                moves_[j] = !constant || counted == 1 || scale_[j] != T(1);
             }
         }
     }
+    bool scale_moves(std::int64_t unit) const { return moves_[unit] != 0; }
 
     const States<T>& states() const { return states_; }
     std::int64_t rows() const { return n_; }
     const T* exposure() const { return layer_.counts() ? exposure_.data() : nullptr; }
     T words(std::int64_t i) const { return layer_.counts() ? exposure_[i] : T(1); }
     T weight(std::int64_t i) const { return x_.weight ? x_.weight[row_[i]] : T(1); }
+    double weight_of(std::int64_t row) const { return x_.weight ? static_cast<double>(x_.weight[row]) : 1; }
+    bool weighted() const { return x_.weight != nullptr; }
+    std::int64_t first_row() const { return first_row_; }  // that weighs anything
     double mean_words() const { return mean_words_; }
+    double mean_weight() const { return mean_weight_; }
     std::vector<T>& scale() { return scale_; }
     // What a row of weight 1 counts in the means; a batch that weighs more than others moves the model more.
     T share() const { return static_cast<T>(1 / (static_cast<double>(n_) * mean_weight_ * mean_words_)); }
@@ -168,6 +196,45 @@ public:
         double sum = 0;
         for (std::int64_t i = 0; i < n_; ++i) sum += static_cast<double>(weight(i));
         return sum;
+    }
+    // How many rows there are, whatever the weights' scale: repetitions where all are multiples of the least, else as many
+    // as tell as much as these do (Kish, "Survey Sampling", 1965): (sum w)^2 / sum w^2.
+    double row_count() const {
+        const std::int64_t n = x_.states.rows();
+        double least = 0, sum = 0, squares = 0;
+        for (std::int64_t i = 0; i < n; ++i) {
+            const double w = weight_of(i);
+            if (w > 0 && (least == 0 || w < least)) least = w;
+            sum += w;
+            squares += w * w;
+        }
+        for (std::int64_t i = 0; i < n; ++i) {
+            const double times = weight_of(i) / least;
+            if (std::abs(times - std::round(times)) > 1e-5 * times) return sum * sum / squares;
+        }
+        return sum / least;
+    }
+    // What the rows at hand count together, words of bags included: 1 on average over a pass.
+    double mass() const {
+        if (!x_.weight && !layer_.counts()) return 1;
+        double sum = 0;
+        for (std::int64_t i = 0; i < n_; ++i) sum += static_cast<double>(weight(i)) * static_cast<double>(words(i));
+        return sum * static_cast<double>(share());
+    }
+
+    // The sizes of m bags of the model are those of the data: at equal distances of the running sum of their weights, the
+    // first at a share u of that distance.
+    void choose_sizes(double u, std::int64_t m, std::vector<T>& sizes) const {
+        sizes.resize(m);
+        const double total = total_weight();
+        const auto weighs = [&](std::int64_t i) { return total > 0 ? static_cast<double>(weight(i)) : 1.0; };
+        const double distance = (total > 0 ? total : static_cast<double>(n_)) / static_cast<double>(m);
+        std::int64_t r = 0;
+        double end = weighs(0);
+        for (std::int64_t i = 0; i < m; ++i) {
+            while (r + 1 < n_ && end <= (static_cast<double>(i) + u) * distance) end += weighs(++r);
+            sizes[i] = words(r);
+        }
     }
 
 private:
@@ -189,13 +256,14 @@ private:
     const UnitTrainingData<T>& x_;
     const Layer& layer_;
     const std::uint64_t* mirrored_ = nullptr;
-    std::int64_t n_ = 0;
+    std::int64_t n_ = 0, first_row_ = 0;
     double mean_words_ = 1, mean_weight_ = 1;
     States<T> states_;
     std::vector<T> scale_, words_, exposure_, dense_, values_;
     std::vector<std::uint64_t> bits_, filled_;
     std::vector<std::int64_t> row_, starts_;
     std::vector<std::int32_t> indices_;
+    std::vector<char> moves_;
     std::unique_ptr<StateBuffer<T>> hidden_, visible_;
 };
 

@@ -26,6 +26,7 @@ public:
             fast_hidden_.resize(hidden_);
         }
         if (options.method == Method::pcd) tempered_->assign(state.unit_chains);
+        else keep(state.unit_chains);
     }
 
     // Contrastive divergence starts from hidden states drawn given the data; null: not wanted.
@@ -41,17 +42,27 @@ public:
 
     // Hidden states as if there were no weights.
     void start_chains(Context& context, const Working<T>& work) {
-        if (options_.exact || chains_ == 0) return;
-        tempered_->start(context, work.hidden_bias, options_.seed);
+        if (options_.exact || state_.unit_chains.rows == 0) return;
+        if (chains_ > 0) {
+            tempered_->start(context, work.hidden_bias, options_.seed);
+            return;
+        }
+        TemperedChains<T> chains(state_.visible, state_.hidden, state_.unit_chains.rows, 1);
+        chains.start(context, work.hidden_bias, options_.seed);
+        chains.read(kept());
     }
 
     void commit() {
-        if (tempered_) tempered_->read(state_.unit_chains);
+        if (chains_ > 0 && tempered_) tempered_->read(state_.unit_chains);
+        for (std::int64_t i = 0; !kept_.empty() && i < state_.unit_chains.rows; ++i) {
+            std::copy(kept().row(i), kept().row(i) + hidden_, state_.unit_chains.row(i));
+        }
         if (state_.swaps && tempered_) tempered_->read_swaps(state_.swaps);
     }
 
+    // last_whole: the pass's last batch of as many rows as there are chains, whose states contrastive divergence keeps.
     template <class DrawOf>
-    void run(Context& context, const Working<T>& work, const UnitBatch<T>& batch, T share, const DrawOf& draw) {
+    void run(Context& context, const Working<T>& work, const UnitBatch<T>& batch, T share, bool last_whole, const DrawOf& draw) {
         const double mass = static_cast<double>(share) * batch.total_weight();
         if (options_.exact) {
             enumerate(context, work, batch, mass);
@@ -71,11 +82,8 @@ public:
             hidden_bias = seen_hidden_.data();
         }
         const std::int64_t m = chains_ > 0 ? chains_ : batch.rows();
-        // The sizes of the model's bags are the data's.
-        if (batch.exposure()) {
-            exposure_.resize(m);
-            for (std::int64_t i = 0; i < m; ++i) exposure_[i] = batch.words(i % batch.rows());
-        }
+        if (batch.exposure() && chains_ == 0) exposure_.assign(batch.exposure(), batch.exposure() + m);
+        else if (batch.exposure()) batch.choose_sizes(uniform<double>(draw(Stream::sizes, 0), 0, 0), m, exposure_);
         if (options_.n_temperatures > 1) {
             base_.resize(visible_);
             base_biases(state_.visible, work.visible_offset, base_.data());
@@ -85,18 +93,20 @@ public:
             tempered_->step(context, weights, visible_bias, base_.data(), hidden_bias, batch.exposure() ? exposure_.data() : nullptr,
                             [&](Stream stream) { return draw(stream, k); }, mean);
         }
+        if (chains_ == 0 && last_whole) tempered_->read(kept());
         rows_ = m;
         states_ = tempered_->visible(0).states();
-        factor_ = mass / static_cast<double>(m);
+        factors_.assign(m, static_cast<T>(-mass / static_cast<double>(m)));
+        // Contrastive divergence: a model's state beside every row of the data, which counts as that row does.
+        for (std::int64_t i = 0; chains_ == 0 && i < m; ++i) factors_[i] = -share * batch.weight(i);
         mean_ = mean;
     }
 
     // visible -= <v>, hidden -= <h>, of a bag of words per word of the data; states() and minus_probability() are then what
     // the gradient's last term is made of.
     void subtract(std::vector<T>& visible, AlignedVector<T>& hidden) {
-        const auto factor = static_cast<T>(-factor_);
         for (std::int64_t r = 0; r < rows_; ++r) {
-            const T times = factor * (model_.visible.counts() && !options_.exact ? exposure_[r] : T(1));
+            const T factor = factors_[r], times = factor * (model_.visible.counts() && !options_.exact ? exposure_[r] : T(1));
             for (std::int64_t p = 0; p < mean_.count(); ++p) {
                 T* h = mean_.panel(p).row(r);
                 for (std::int64_t j = 0; j < mean_.valid_cols(p); ++j) {
@@ -108,7 +118,7 @@ public:
         if (options_.exact) {
             for (std::int64_t i = 0; i < visible_; ++i) visible[i] -= exact_visible_[i];
         } else {
-            add_rows(states_, [&](std::int64_t) { return factor; }, visible.data());
+            add_rows(states_, [&](std::int64_t r) { return factors_[r]; }, visible.data());
         }
     }
     const States<T>& states() const { return states_; }
@@ -129,6 +139,13 @@ public:
     }
 
 private:
+    // What the caller's chains become, where no chains live on here.
+    Matrix<T> kept() { return {kept_.data(), state_.unit_chains.rows, hidden_}; }
+    void keep(Matrix<const T> chains) {
+        kept_.resize(chains.rows * hidden_);
+        for (std::int64_t i = 0; i < chains.rows; ++i) std::copy(chains.row(i), chains.row(i) + hidden_, kept().row(i));
+    }
+
     T moved(T fast, T slope) const {
         return static_cast<T>(19.0 / 20 * static_cast<double>(fast) + options_.fast_rate * static_cast<double>(slope));
     }
@@ -147,6 +164,7 @@ private:
         visible_mean_ = std::make_unique<PanelMemory<T>>(states, visible_);
         hidden_mean_ = std::make_unique<PanelMemory<T>>(states, hidden_);
         probability_.resize(states);
+        factors_.assign(states, T(-1));
         others_.resize(states);
         rows_ = states;
         if (by_hidden_) dense_.resize(states * visible_);
@@ -174,7 +192,6 @@ private:
             const double part = state_.visible.counts() ? words * static_cast<double>(batch.weight(r) * batch.share()) : mass;
             for (std::int64_t s = 0; s < rows_; ++s) probability_[s] += part * exp(words * others_[s] - largest) / sum;
         }
-        factor_ = 1;
         mean_ = hidden_mean_->panels;
         std::fill(exact_visible_.begin(), exact_visible_.end(), T(0));
         for (std::int64_t s = 0; s < rows_; ++s) {
@@ -195,12 +212,11 @@ private:
     const UnitRbmOptions& options_;
     UnitRbmState<T>& state_;
     std::int64_t visible_, hidden_, chains_, rows_ = 0;
-    double factor_ = 0;
     States<T> states_;
     Panels<T> mean_;
     std::unique_ptr<TemperedChains<T>> tempered_;
     std::unique_ptr<PanelMemory<T>> hidden_mean_, visible_mean_, fast_weights_, seen_weights_;
-    std::vector<T> fast_visible_, fast_hidden_, seen_visible_, seen_hidden_, exposure_, base_;
+    std::vector<T> fast_visible_, fast_hidden_, seen_visible_, seen_hidden_, exposure_, base_, factors_, kept_;
     // The exact side.
     bool by_hidden_ = false;
     std::unique_ptr<StateBuffer<T>> all_;

@@ -27,6 +27,7 @@ public:
           g_lambda_(work_.weights.count() * visible_),
           activity_by_unit_(hidden_) {
         batch_.mirror(work_.mirrored_or_null());
+        if (options.learn_variance) batch_.measure(!state.initialised);
         if (!state.initialised) initialise();
         choose_monitored();
     }
@@ -37,8 +38,9 @@ public:
         std::fill(activity_by_unit_.begin(), activity_by_unit_.end(), 0.0);
         for (std::int64_t first = 0; first < rows_; first += batch_size_) {
             context_.poll(static_cast<double>(first) / static_cast<double>(rows_));
-            batch_.gather(order_.empty() ? nullptr : order_.data(), first, std::min(batch_size_, rows_ - first));
-            step();
+            const std::int64_t n = std::min(batch_size_, rows_ - first), chains = state_.unit_chains.rows;
+            batch_.gather(order_or_null(), first, n);
+            step(n == chains && rows_ - first - n < chains);
         }
         ++work_.epochs;
         check_size();
@@ -47,15 +49,16 @@ public:
         if (state_.visible_scale) std::copy(batch_.scale().begin(), batch_.scale().end(), state_.visible_scale);
         double activity = 0;
         for (const double unit : activity_by_unit_) activity += unit;
-        return {work_.epochs, -reconstruction_error(), activity / static_cast<double>(rows_ * hidden_), weight_rms()};
+        return {work_.epochs, -reconstruction_error(), activity / (batch_.mean_weight() * static_cast<double>(rows_ * hidden_)), weight_rms()};
     }
 
 private:
+    const std::int64_t* order_or_null() const { return order_.empty() ? nullptr : order_.data(); }
     Conditional<T> hidden_given_visible() {
         return {&model_.hidden, work_.weights, false, work_.hidden_bias, T(1), batch_.exposure()};
     }
 
-    void step() {
+    void step(bool last_whole) {
         const std::int64_t n = batch_.rows();
         const Panels<T> data(data_.memory.data(), n, hidden_);
         Conditional<T> up = hidden_given_visible();
@@ -68,7 +71,7 @@ private:
         means(data, share);
         if (options_.learn_variance) move_scale(data, share);
 
-        model_phase_.run(context_, work_, batch_, share, [&](Stream stream, std::int64_t k) { return draw(stream, 0, k); });
+        model_phase_.run(context_, work_, batch_, share, last_whole, [&](Stream stream, std::int64_t k) { return draw(stream, 0, k); });
         sparsify(data);
         weigh(data, share);
 
@@ -76,9 +79,9 @@ private:
         model_phase_.move_fast_biases(differences_, hidden_difference_);
         of_data_.set(context_, batch_.states());
         of_model_.set(context_, model_phase_.states());
-        const auto rate_of_offsets = static_cast<T>(options_.offset_rate);
-        for (std::int64_t i = 0; i < visible_; ++i) work_.visible_offset[i] += rate_of_offsets * (data_means_[i] - work_.visible_offset[i]);
-        for (std::int64_t j = 0; j < hidden_; ++j) work_.hidden_offset[j] += rate_of_offsets * (hidden_data_[j] - work_.hidden_offset[j]);
+        const auto rate_of_offsets = static_cast<T>(options_.offset_rate), mass = static_cast<T>(batch_.mass());
+        for (std::int64_t i = 0; i < visible_; ++i) work_.visible_offset[i] += rate_of_offsets * (data_means_[i] - mass * work_.visible_offset[i]);
+        for (std::int64_t j = 0; j < hidden_; ++j) work_.hidden_offset[j] += rate_of_offsets * (hidden_data_[j] - mass * work_.hidden_offset[j]);
         update(data);
         if (unbounded()) keep_proper();
         end_step();
@@ -92,14 +95,14 @@ private:
         std::fill(hidden_data_.begin(), hidden_data_.end(), T(0));
         std::fill(hidden_difference_.begin(), hidden_difference_.end(), T(0));
         for (std::int64_t i = 0; i < data.rows; ++i) {
-            const T times = share * batch_.weight(i) * batch_.words(i);
+            const T times = share * batch_.weight(i) * batch_.words(i), weight = batch_.weight(i);
             for (std::int64_t p = 0; p < data.count(); ++p) {
                 const T* h = data.panel(p).row(i);
                 T* sums = hidden_data_.data() + 64 * p;
                 double* activity = activity_by_unit_.data() + 64 * p;
                 for (std::int64_t j = 0; j < data.valid_cols(p); ++j) {
                     sums[j] += times * h[j];
-                    activity[j] += static_cast<double>(h[j]);
+                    activity[j] += static_cast<double>(weight * h[j]);
                 }
             }
         }
@@ -108,11 +111,12 @@ private:
 
     // The gradient sees activities moved towards the target, as the derivative of their cross-entropy does.
     void sparsify(Panels<T> data) {
-        if (options_.sparsity_cost == 0) return;
+        const auto mass = static_cast<T>(batch_.mass());
+        if (options_.sparsity_cost == 0 || mass == T(0)) return;
         for (std::int64_t j = 0; j < hidden_; ++j) {
-            const T move = static_cast<T>(options_.sparsity_cost) * (static_cast<T>(options_.sparsity_target) - hidden_data_[j]);
+            const T move = static_cast<T>(options_.sparsity_cost) * (static_cast<T>(options_.sparsity_target) - hidden_data_[j] / mass);
             for (std::int64_t i = 0; i < data.rows; ++i) data.at(i, j) += move;
-            hidden_difference_[j] += move;
+            hidden_difference_[j] += mass * move;
         }
     }
 
@@ -135,9 +139,11 @@ private:
         Conditional<T> down{&model_.visible, work_.weights, true, work_.visible_bias};
         down(context_, States<T>(h), mean.panels, nullptr);
         const Matrix<const T> v = batch_.states().dense;
+        const double mass = batch_.mass();
         for (const UnitGroup& group : model_.visible.groups) {
             for (std::int64_t i = group.first; group.type == UnitType::gaussian && i < group.first + group.count; ++i) {
-                double slope = -1;
+                if (!batch_.scale_moves(i)) continue;
+                double slope = -mass;
                 for (std::int64_t r = 0; r < data.rows; ++r) {
                     slope += static_cast<double>(share * batch_.weight(r) * v.row(r)[i] * (v.row(r)[i] - mean.panels.at(r, i)));
                 }
@@ -195,15 +201,14 @@ private:
         }
     }
 
-    // From the first batch, as the other loop's; the caller's state takes the initial values at once.
+    // From the first batch, as the other loop's, or from all rows where they have weights: the first batch may have none.
+    // The caller's state takes the initial values at once.
     void initialise() {
         begin_order();
-        batch_.set_scale(order_.empty() ? nullptr : order_.data(), options_.learn_variance);
-        batch_.gather(order_.empty() ? nullptr : order_.data(), 0, batch_size_);
         first_means();
         if (state_.mirrored && options_.centering) mirror();
         draw_weights();
-        const double total = batch_.mean_words() * batch_.total_weight();
+        const double total = batch_.mean_words() * (batch_.weighted() ? batch_.row_count() : static_cast<double>(batch_size_));
         for (const UnitGroup& group : state_.visible.groups) {
             for (std::int64_t i = group.first; i < group.first + group.count; ++i) {
                 const auto mean = static_cast<double>(data_means_[i]);
@@ -234,21 +239,24 @@ private:
 
     void first_means() {
         std::fill(data_means_.begin(), data_means_.end(), T(0));
-        batch_.add_mean(static_cast<T>(1 / (batch_.total_weight() * batch_.mean_words())), data_means_.data());
+        const std::int64_t rows = batch_.weighted() ? rows_ : batch_size_;
+        const double total = static_cast<double>(rows) * batch_.mean_weight() * batch_.mean_words();
+        for (std::int64_t first = 0; first < rows; first += batch_size_) {
+            batch_.gather(batch_.weighted() ? nullptr : order_or_null(), first, std::min(batch_size_, rows - first));
+            batch_.add_mean(static_cast<T>(1 / total), data_means_.data());
+        }
     }
 
     void mirror() {
-        std::int64_t row = 0;
-        while (batch_.weight(row) == T(0) && row + 1 < batch_.rows()) ++row;
         std::vector<T> first(visible_);
-        StateBuffer<T>::read_row(batch_.states(), row, first.data());
+        batch_.gather(batch_.weighted() ? nullptr : order_or_null(), batch_.first_row(), 1);
+        StateBuffer<T>::read_row(batch_.states(), 0, first.data());
         for (const UnitGroup& group : state_.visible.groups) {
             for (std::int64_t i = group.first; group.type == UnitType::bernoulli && i < group.first + group.count; ++i) {
                 mirror_if_mostly_on(i, data_means_[i], first[i]);
             }
         }
         batch_.mirror(work_.mirrored_or_null());
-        batch_.gather(order_.empty() ? nullptr : order_.data(), 0, batch_size_);
         first_means();
     }
 
@@ -324,6 +332,8 @@ void check(const UnitTrainingData<T>& x, const UnitRbmOptions& o, const UnitRbmS
             " and ", s.hidden.units(), " units, weights ", s.model.visible(), " x ", s.model.hidden());
     require(x.states.cols() == s.model.visible(), "RBM: X has ", x.states.cols(), " columns, the model has ", s.model.visible());
     require(x.states.rows() > 0, "RBM: X has 0 rows");
+    require(!x.weight || std::any_of(x.weight, x.weight + x.states.rows(), [](T w) { return w > T(0); }),
+            "RBM: the weights of all ", x.states.rows(), " rows are 0");
     require(!s.visible.counts() || (s.hidden.only(UnitType::bernoulli) && o.n_temperatures == 1 && !x.observed),
             "RBM: a bag of words takes bernoulli hidden units, one temperature and no missing entries");
     require(!x.observed || (s.visible.binary() && x.states.is_bits() && x.observed.rows == x.states.rows()),

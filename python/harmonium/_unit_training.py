@@ -34,6 +34,31 @@ class UnitTraining:
         return self.layer.n_units
 
 
+def _row_weights(who: str, sample_weight: Any, X: Any, dtype: np.dtype) -> np.ndarray | None:
+    """With mean 1, whatever the scale of what is given; None where all are the same."""
+    weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    if not weight.any():
+        raise ValueError(f"{who}: sample_weight is 0 in all {len(weight)} rows")
+    if (weight == weight[0]).all():
+        return None
+    weight = weight / weight.max()  # neither sum nor quotient overflows
+    return (weight / weight.mean()).astype(dtype)
+
+
+def _constant_columns(layer: VisibleLayer, X: Any, weight: np.ndarray | None, dtype: np.dtype) -> list[int]:
+    """Gaussian columns that are the same but for rounding in all rows that count, as the core finds them."""
+    least = 2.0**-17 if dtype == np.float32 else 2.0**-26
+    found: list[int] = []
+    for block in layer.blocks:
+        if block.type == "gaussian":
+            part = np.asarray(X[:, block.columns], dtype=np.float64)
+            part = part if weight is None else part[weight > 0]
+            about = part - part[0]
+            constant = about.std(axis=0) <= least * np.abs(part.mean(axis=0))
+            found += (block.columns.start + np.flatnonzero(constant)).tolist()
+    return found
+
+
 class UnitsRBM(UnitScoresRBM):
     """Adds `fit` and `partial_fit`."""
 
@@ -153,9 +178,7 @@ class UnitsRBM(UnitScoresRBM):
             dtype = self._model()[0].dtype
         weight = None
         if sample_weight is not None:
-            weight = _check_sample_weight(sample_weight, checked, dtype=dtype, ensure_non_negative=True)
-            if not weight.any():
-                raise ValueError(f"{who}: sample_weight is 0 in all {len(weight)} rows")
+            weight = _row_weights(who, sample_weight, checked, dtype)
         if fresh:
             layer = self._new_layer(who, checked)
             scale = np.ones(layer.n_units)
@@ -169,7 +192,14 @@ class UnitsRBM(UnitScoresRBM):
         states = layer.encode(f"{who}: X", checked, dtype, scale, check_range=self.check_range)
         if self.allow_missing and not states.states.is_bits():
             raise ValueError(f"{who}: allow_missing=True takes 0 and 1, X holds values between")
-        if fresh and not self.learn_variance and (found := layer.far_from_standard(checked)):
+        if fresh and self.learn_variance and (found := _constant_columns(layer, checked, weight, dtype)):
+            warnings.warn(
+                f"{who}: the variance of a constant column cannot be learned and stays 1: X has the same value in "
+                f"{'columns' if len(found) > 1 else 'column'} {', '.join(map(str, found[:10]))}",
+                UserWarning,
+                stacklevel=3,
+            )
+        if fresh and not self.learn_variance and (found := layer.far_from_standard(checked, weight)):
             warnings.warn(
                 f"{who}: gaussian units have variance 1 around their mean, but {found}; standardise X "
                 "(sklearn.preprocessing.StandardScaler) or use learn_variance=True",
@@ -206,7 +236,8 @@ class UnitsRBM(UnitScoresRBM):
         self._one_hot, self._n_columns = layer.one_hot, layer.n_columns
         self.n_features_in_ = layer.n_columns
         words = data.states.exposure
-        self._mean_words = 1.0 if words is None else max(float(np.mean(words, dtype=np.float64)), 1.0)
+        if words is not None:
+            self._mean_words = max(float(np.average(words.astype(np.float64), weights=data.sample_weight)), 1.0)
 
     def _start(self, X: Any, n_features: int, dtype: np.dtype) -> None:
         super()._start(X, n_features, dtype)
@@ -222,7 +253,11 @@ class UnitsRBM(UnitScoresRBM):
         return start
 
     def _chains(self, data: Any, chains: np.ndarray) -> np.ndarray:
-        return chains if isinstance(data, UnitTraining) else super()._chains(data, chains)
+        if not isinstance(data, UnitTraining):
+            return super()._chains(data, chains)
+        if self.hidden == "bernoulli":
+            bit_words(f"{type(self).__name__}: h_samples_", chains)  # refuses others than 0 and 1
+        return chains
 
     def _chain_states(self, chains: np.ndarray, n_components: int, dtype: np.dtype) -> np.ndarray:
         return chains if chains.dtype == dtype else super()._chain_states(chains, n_components, dtype)

@@ -281,12 +281,13 @@ class VisibleLayer:
                         f"{row}"
                     )
 
-    def far_from_standard(self, X: Any) -> str | None:
-        """What is to be said of gaussian columns that are not standardised."""
+    def far_from_standard(self, X: Any, weight: np.ndarray | None = None) -> str | None:
+        """What is to be said of gaussian columns that are not standardised; rows of weight 0 are not looked at."""
         for block in self.blocks:
             if block.type != "gaussian":
                 continue
             part = np.asarray(X[:, block.columns], dtype=np.float64)
+            part = part if weight is None else part[weight > 0]
             deviation, mean = part.std(axis=0), part.mean(axis=0)
             worst = int(np.argmax(np.abs(np.log(np.maximum(deviation, 1e-300)))))
             if not 1 / _FAR_FROM_STANDARD < deviation[worst] < _FAR_FROM_STANDARD:

@@ -80,7 +80,7 @@ struct UnitRbmOptions : RbmOptions {
     std::int64_t n_temperatures = 1;  // of parallel tempering (Desjardins et al. 2010) from the model, in equal steps, to
                                       // independent units with the data's means; neighbours are swapped after every Gibbs
                                       // step; hidden units bernoulli
-    bool learn_variance = false;      // of gaussian visible units
+    bool learn_variance = false;      // of gaussian visible units, from those over all rows; of constant ones it stays 1
 };
 
 template <class T>
@@ -95,13 +95,13 @@ struct UnitRbmState : RbmState<T> {
 template <class T>
 struct UnitTrainingData {
     States<T> states;
-    const T* weight = nullptr;     // of each row, at least 0; null: 1
+    const T* weight = nullptr;     // of each row, at least 0, on any scale; null: 1
     ConstBitMatrix observed;       // of binary layers: units that are known; the others start as in states. No data: all
 };
 
 // As rbm_train of rbm.hpp. Biases start at the data's: logit or log of smoothed means, for gaussian units the means. RbmEpoch's
 // pseudo_log_likelihood is minus the mean squared error of mean(v | mean(h | v)) on at most 128 rows, of a bag per word.
-// Steps for bags of words are divided by their mean number of words. A missing unit is drawn given the others of its row,
+// Steps for bags of words are divided by their mean number of words; chains' bags have the sizes of the batch's, by weight. A missing unit is drawn given the others of its row,
 // n_gibbs_steps times each time that the row is met (from its state before: a chain for every row and call).
 template <class T>
 void rbm_train(Context& context, const UnitTrainingData<T>& x, const UnitRbmOptions& options, std::int64_t n_epochs,
