@@ -355,3 +355,14 @@ def test_given_temperatures_are_used():
 def test_log_partition_refuses_bad_parameters(wrong, error, said):
     with pytest.raises(error, match=f"RBM.log_partition: {said}"):
         machine(*draw_parameters(4, 3)).log_partition(**{"method": "ais", **wrong})
+
+
+@pytest.mark.parametrize("visible", ["bernoulli", [("bernoulli", 14)]], ids=["bits", "units"])
+def test_annealing_of_an_assigned_model_sees_both_of_its_modes(visible):
+    """All off and all on are equally likely; the model's own biases are the means of the first alone."""
+    rbm = RBM(2, visible=visible)
+    rbm.components_ = np.full((2, 14), 3.0)
+    rbm.intercept_visible_, rbm.intercept_hidden_ = np.full(14, -3.0), np.full(2, -21.0)
+    exact = rbm.log_partition("exact").value
+    annealed = [rbm.log_partition("ais", n_betas=1000, random_state=seed) for seed in range(20)]
+    assert sum(z.lower <= exact <= z.upper for z in annealed) >= 19

@@ -1,8 +1,10 @@
 // A batch of training data of any type of visible units.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
+#include <numeric>
 
 #include "blas.hpp"
 #include "panel_product.hpp"
@@ -223,17 +225,21 @@ public:
     }
 
     // The sizes of m bags of the model are those of the data: at equal distances of the running sum of their weights, the
-    // first at a share u of that distance.
+    // first at a share u of that distance. In order of size, so that a chain's bag is about as large from step to step:
+    // hidden states belong to bags of one size.
     void choose_sizes(double u, std::int64_t m, std::vector<T>& sizes) const {
         sizes.resize(m);
         const double total = total_weight();
         const auto weighs = [&](std::int64_t i) { return total > 0 ? static_cast<double>(weight(i)) : 1.0; };
         const double distance = (total > 0 ? total : static_cast<double>(n_)) / static_cast<double>(m);
+        std::vector<std::int64_t> by_size(n_);
+        std::iota(by_size.begin(), by_size.end(), std::int64_t(0));
+        std::stable_sort(by_size.begin(), by_size.end(), [&](std::int64_t a, std::int64_t b) { return words(a) < words(b); });
         std::int64_t r = 0;
-        double end = weighs(0);
+        double end = weighs(by_size[0]);
         for (std::int64_t i = 0; i < m; ++i) {
-            while (r + 1 < n_ && end <= (static_cast<double>(i) + u) * distance) end += weighs(++r);
-            sizes[i] = words(r);
+            while (r + 1 < n_ && end <= (static_cast<double>(i) + u) * distance) end += weighs(by_size[++r]);
+            sizes[i] = words(by_size[r]);
         }
     }
 

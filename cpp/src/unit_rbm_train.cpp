@@ -208,7 +208,7 @@ private:
         first_means();
         if (state_.mirrored && options_.centering) mirror();
         draw_weights();
-        const double total = batch_.mean_words() * (batch_.weighted() ? batch_.row_count() : static_cast<double>(batch_size_));
+        const double total = batch_.mean_words() * (from_all_rows() ? batch_.row_count() : static_cast<double>(batch_size_));
         for (const UnitGroup& group : state_.visible.groups) {
             for (std::int64_t i = group.first; i < group.first + group.count; ++i) {
                 const auto mean = static_cast<double>(data_means_[i]);
@@ -237,12 +237,15 @@ private:
         state_.initialised = true;
     }
 
+    // The first batch may have no weight, and most words are rare: there it would leave the biases far off.
+    bool from_all_rows() const { return batch_.weighted() || state_.visible.counts(); }
+
     void first_means() {
         std::fill(data_means_.begin(), data_means_.end(), T(0));
-        const std::int64_t rows = batch_.weighted() ? rows_ : batch_size_;
+        const std::int64_t rows = from_all_rows() ? rows_ : batch_size_;
         const double total = static_cast<double>(rows) * batch_.mean_weight() * batch_.mean_words();
         for (std::int64_t first = 0; first < rows; first += batch_size_) {
-            batch_.gather(batch_.weighted() ? nullptr : order_or_null(), first, std::min(batch_size_, rows - first));
+            batch_.gather(from_all_rows() ? nullptr : order_or_null(), first, std::min(batch_size_, rows - first));
             batch_.add_mean(static_cast<T>(1 / total), data_means_.data());
         }
     }

@@ -85,9 +85,16 @@ def _groups(groups: np.ndarray) -> Any:
 
 
 def base_biases(model: UnitModel, means: np.ndarray | None) -> np.ndarray:
-    """Of the independent model that annealing starts from: the biases whose means are the data's."""
+    """Of the independent model that annealing starts from: the biases whose means are the data's.
+
+    A model put together by assignment has none: there, those that typical hidden states leave. Its own biases alone
+    are the means of one of its modes, and annealing from there may never see the others.
+    """
     if means is None:
-        return model[1].astype(np.float64)
+        typical = np.zeros(len(model[2]))
+        for kind, units in _groups(model[4]):
+            typical[units] = {TYPES["bernoulli"]: 0.5, TYPES["relu"]: np.sqrt(2 / np.pi)}.get(kind, 0.0)
+        return model[1].astype(np.float64) + model[0].astype(np.float64) @ typical
     base = np.asarray(means, dtype=np.float64).copy()
     for kind, units in _groups(model[3]):
         if kind == TYPES["bernoulli"]:

@@ -192,10 +192,10 @@ class UnitsRBM(UnitScoresRBM):
         states = layer.encode(f"{who}: X", checked, dtype, scale, check_range=self.check_range)
         if self.allow_missing and not states.states.is_bits():
             raise ValueError(f"{who}: allow_missing=True takes 0 and 1, X holds values between")
-        if fresh and self.learn_variance and (found := _constant_columns(layer, checked, weight, dtype)):
+        if fresh and self.learn_variance and (constant := _constant_columns(layer, checked, weight, dtype)):
             warnings.warn(
                 f"{who}: the variance of a constant column cannot be learned and stays 1: X has the same value in "
-                f"{'columns' if len(found) > 1 else 'column'} {', '.join(map(str, found[:10]))}",
+                f"{'columns' if len(constant) > 1 else 'column'} {', '.join(map(str, constant[:10]))}",
                 UserWarning,
                 stacklevel=3,
             )

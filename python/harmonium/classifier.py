@@ -10,7 +10,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeatures
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from ._units import categories_of, visible_pairs
+from . import _categories
+from ._units import visible_pairs
 from .rbm import RBM
 
 
@@ -81,7 +82,7 @@ class RBMClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classifie
             raise ValueError(f"RBMClassifier.fit: y holds one class, {classes[counted[:1]]}; at least two are needed")
         rbm = self._joint(X, len(classes))
         try:
-            rbm.fit(self._beside(X, codes), sample_weight=sample_weight)
+            rbm.fit(self._beside(X, codes, rbm), sample_weight=sample_weight)
         finally:
             if hasattr(rbm, "components_"):  # interrupted or diverged, it is that of the last whole epoch
                 self.classes_, self.rbm_ = classes, rbm
@@ -105,7 +106,7 @@ class RBMClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classifie
             raise ValueError("RBMClassifier.partial_fit: the first call needs classes, all labels that will come")
         X, codes, classes = self._check(X, y, np.unique(classes) if fresh else self.classes_, reset=fresh)
         rbm = self._joint(X, len(classes)) if fresh else self.rbm_
-        rbm.partial_fit(self._beside(X, codes), sample_weight=sample_weight)
+        rbm.partial_fit(self._beside(X, codes, rbm), sample_weight=sample_weight)
         self.classes_, self.rbm_ = classes, rbm
         return self
 
@@ -138,25 +139,24 @@ class RBMClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classifie
                     f"{who}: visible='count' cannot stand beside labels: a bag's size scales hidden biases"
                 )
             pairs = [(rbm.visible, X.shape[1])]
-        categories: list[int] = []
-        column = 0
-        for kind, width in pairs:
-            if kind == "categorical":
-                categories += categories_of(who, X, slice(column, column + width), rbm.n_categories)[0]
-            column += width
-        return rbm.set_params(visible=[*pairs, ("categorical", 1)], n_categories=[*categories, n_classes])
+        choices, one_hot = _categories.in_data(who, X, pairs, rbm.n_categories)
+        # All categorical columns have the same form, the labels' too.
+        label = ("categorical", n_classes if one_hot else 1)
+        return rbm.set_params(visible=[*pairs, label], n_categories=[*choices, n_classes])
 
     @staticmethod
-    def _beside(X: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    def _beside(X: np.ndarray, codes: np.ndarray, rbm: RBM) -> np.ndarray:
+        """Rows and labels, in the form that the machine's last block of columns has."""
         dtype = X.dtype if X.dtype.kind == "f" else np.float32
-        return np.column_stack([X, codes]).astype(dtype, copy=False)
+        width = rbm.visible[-1][1]
+        return np.column_stack([X, codes if width == 1 else np.eye(width)[codes]]).astype(dtype, copy=False)
 
     def _free_energies(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """X, checked, and the free energy of each row with each label: (n_samples, n_classes)."""
         check_is_fitted(self, "rbm_")
         X = validate_data(self, X, reset=False, dtype=None)
         labels = np.arange(len(self.classes_))
-        each = [self.rbm_.free_energy(self._beside(X, np.full(len(X), k))) for k in labels]
+        each = [self.rbm_.free_energy(self._beside(X, np.full(len(X), k), self.rbm_)) for k in labels]
         return X, np.stack(each, axis=1)
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -215,7 +215,7 @@ class RBMClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classifie
         p = softmax(-free_energies, axis=1)
         hidden = 0
         for k in range(len(self.classes_)):
-            hidden = hidden + p[:, k : k + 1] * self.rbm_.transform(self._beside(X, np.full(len(X), k)))
+            hidden = hidden + p[:, k : k + 1] * self.rbm_.transform(self._beside(X, np.full(len(X), k), self.rbm_))
         return np.asarray(hidden, dtype=self.rbm_.components_.dtype)
 
     def sample(self, n_samples: int = 1, *, y: Any = None, n_steps: int = 1000, random_state: Any = None) -> np.ndarray:
@@ -240,11 +240,11 @@ class RBMClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classifie
             unknown = np.setdiff1d(labels, self.classes_)
             if unknown.size:
                 raise ValueError(f"RBMClassifier.sample: y holds {unknown[0]}, which is not among {self.classes_}")
-            mask = np.arange(self.n_features_in_ + 1) == self.n_features_in_
-            values = np.zeros((n_samples, self.n_features_in_ + 1))
-            values[:, -1] = np.searchsorted(self.classes_, labels)
-            clamp = mask, values
-        return self.rbm_.sample(n_samples, n_steps=n_steps, clamp=clamp, random_state=random_state)[:, :-1]
+            unseen = np.zeros((n_samples, self.n_features_in_))
+            values = self._beside(unseen, np.searchsorted(self.classes_, labels), self.rbm_)
+            clamp = np.arange(values.shape[1]) >= self.n_features_in_, values
+        drawn = self.rbm_.sample(n_samples, n_steps=n_steps, clamp=clamp, random_state=random_state)
+        return drawn[:, : self.n_features_in_]
 
     @property
     def n_iter_(self) -> int:
