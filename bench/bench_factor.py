@@ -256,7 +256,7 @@ def missing(folder: Path | None) -> list[dict[str, Any]]:
     digits = digits[:, (digits > 0).mean(axis=0) > 0.05]
     sets = {
         "digits": (digits, 5),
-        "digits, too many": (digits, 20),
+        "digits, more factors": (digits, 20),
         "wine": (real("wine"), 3),
         "breast cancer": (real("breast cancer"), 8),
     }
