@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_array
 
-from . import _core, _unit_partition
+from . import _core, _unit_bags, _unit_partition
 from ._callbacks import progress_bar
-from ._log_partition import LogPartition, bracket
+from ._log_partition import LogPartition, Progress, bracket
 from ._unit_sampling import UnitSamplingRBM
+from ._units import UnitStates
 from ._validation import check_flag
 
 
@@ -111,7 +112,10 @@ class UnitScoresRBM(UnitSamplingRBM):
         log_partition : LogPartition or None
             What `log_partition()` returned, to compute Z once for several X. None: ``log_partition()`` is called, or
             ``log_partition("bracket")`` with return_bracket where Z is not to be had exactly. Not for bags of words:
-            Z depends on their size, and is computed for every size in X.
+            Z depends on their size. Where it is not to be had exactly, sizes at most a tenth apart are annealed, with
+            100 runs each and 5000 temperatures, or, of more than four sizes, with 20,000 divided by their number, but
+            at least 1000; the sizes between are reached from those within a tenth (from above on the line between two:
+            log Z is convex in the size). ``log_partition(n_words=...)`` takes as many as one likes for one size.
         return_bracket : bool, default=False
             Return (log_likelihood, lower, upper), by log Z's upper and lower bounds.
 
@@ -164,7 +168,16 @@ class UnitScoresRBM(UnitSamplingRBM):
             terms = _unit_partition.terms(model, None)
             values = np.array([_unit_partition.of_words(terms, n) for n in sizes])
             return np.stack([values] * 3)[:, where]
-        found = [self.log_partition("bracket" if with_bracket else "ais", n_words=int(n)) for n in sizes]
+        who = f"{type(self).__name__}.log_likelihood"
+
+        def sample(n_words: np.ndarray, seed: int, progress: Progress) -> UnitStates:
+            drawn = self._sample_on(who, len(n_words), 1000, None, None, n_words, seed % 2**32, progress)
+            return self._unit_states("log_likelihood", drawn, "start")
+
+        base = _unit_partition.base_biases(model, getattr(self, "visible_offset_", None))
+        seed, sizes = self._draw_seed(), sizes.astype(np.int64)
+        with progress_bar(who, self.verbose) as progress:
+            found = _unit_bags.of_sizes(model, base, sizes, seed, sample if with_bracket else None, progress)
         return np.array([[z.value, z.lower, z.upper] for z in found]).T[:, where]
 
     def log_partition(
