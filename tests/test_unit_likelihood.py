@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+from scipy.special import logsumexp
 
 import tolerance
-from harmonium import _unit_bags
-from unit_machines import assigned
+from harmonium import RBM, _unit_bags, _unit_missing
+from unit_machines import KINDS, Kind, Truth, assigned, columns, machine
 
 # -- bags of many sizes ----------------------------------------------------------------------------------------------
 
@@ -68,3 +70,86 @@ def test_calls_that_hold_few_sizes_at_a_time(monkeypatch):
     truth = -rbm.free_energy(X) - [log_z(n) for n in sizes]
     _, lower, upper = rbm.log_likelihood(X, return_bracket=True)
     assert (lower < truth).all() and (truth < upper).all()
+
+
+# -- missing entries -------------------------------------------------------------------------------------------------
+
+
+PLAIN = Kind("bernoulli", "bernoulli", (("bernoulli", 5),))
+BINARY = [PLAIN, *(kind for kind in KINDS if {name for name, _ in kind.blocks} <= {"bernoulli", "categorical"})]
+
+
+@pytest.mark.parametrize("few", [2**10, 0], ids=["by missing", "by hidden"])
+@pytest.mark.parametrize("kind", BINARY, ids=str)
+def test_likelihood_of_what_is_known(kind, few, monkeypatch):
+    if kind.hidden != "bernoulli" and few == 0:
+        return
+    monkeypatch.setattr(_unit_missing, "_FEW", few)
+    rbm = machine(kind, seed=3).set_params(allow_missing=True)
+    truth = Truth(rbm, kind)
+    table = columns(truth.v, kind)
+    X = table[np.random.default_rng(0).integers(0, len(table), 40)]
+    X[np.random.default_rng(1).random(X.shape) < 0.5] = np.nan
+    X[0], X[1], X[2] = np.nan, table[1], np.r_[np.nan, table[2, 1:]]
+    alike = ((table == X[:, None]) | np.isnan(X)[:, None]).all(axis=2)  # (rows, states)
+    expected = np.array([logsumexp(-truth.free_energy[rows]) for rows in alike])
+    magnitude = 1 + abs(expected) + abs(truth.log_z)
+    for form in (X, X.tolist()):
+        tolerance.near_sum(rbm.free_energy(form), -expected, magnitude, 1e5)
+        tolerance.near_sum(rbm.log_likelihood(form), expected - truth.log_z, magnitude, 1e5)
+    value, lower, upper = rbm.log_likelihood(X, return_bracket=True)
+    tolerance.exact(lower, value)
+    tolerance.exact(upper, value)
+    tolerance.near_sum(value[:1], np.zeros(1), magnitude[:1], 1e6)  # nothing known: certain
+
+
+def test_missing_entries_in_single_precision_and_frames():
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    X = (rng.random((300, 30)) < 0.4).astype(np.float32)
+    X[rng.random(X.shape) < 0.5] = np.nan
+    frame = pandas.DataFrame(X, columns=[f"x{i}" for i in range(30)])
+    rbm = RBM(8, allow_missing=True, n_iter=2, random_state=0).fit(frame)
+    likelihood = rbm.log_likelihood(frame)  # no warning of lost names
+    assert (likelihood < 0).all()
+    wide = RBM(8, allow_missing=True)
+    wide.components_, wide.intercept_visible_, wide.intercept_hidden_ = (
+        getattr(rbm, name).astype(np.float64) for name in ("components_", "intercept_visible_", "intercept_hidden_")
+    )
+    tolerance.near_sum(likelihood, wide.log_likelihood(X), np.full(300, 100.0), 100, np.float32)
+    filled = rbm.sample(300, clamp=(~np.isnan(X), X), n_steps=2)
+    tolerance.exact(filled[~np.isnan(X)], X[~np.isnan(X)])
+    assert np.isfinite(rbm.score_samples(pandas.DataFrame(filled, columns=frame.columns))).all()
+
+
+def test_other_methods_say_what_to_do_with_missing_entries():
+    X = np.array([[0.0, 1, 1], [1, 1, np.nan]])
+    for visible, hidden in (("bernoulli", "bernoulli"), ("bernoulli", "relu"), ("categorical", "bernoulli")):
+        settings = {"visible": visible, "hidden": hidden, "allow_missing": True}
+        rbm = RBM(2, n_iter=1, **settings).fit(np.array([[0.0, 1, 1], [1, 0, 0]]))
+        for call in (rbm.transform, rbm.score_samples, rbm.gibbs, rbm.score):
+            with pytest.raises(ValueError, match=r"NaN in row 1, column 2\. fit.*sample\(len\(X\), clamp="):
+                call(X)
+        for call in (rbm.free_energy, rbm.log_likelihood, rbm.transform):
+            with pytest.raises(ValueError, match=r"NaN,? in row 1, column 2"):
+                rbm.set_params(allow_missing=False) and call(X)
+        rbm.set_params(allow_missing=True)
+        with pytest.raises(ValueError, match=r"0.5 in row 0, column 0"):
+            rbm.log_likelihood(np.array([[0.5, np.nan, 1]]))
+
+
+def test_too_much_that_is_missing_is_refused_with_the_numbers():
+    for hidden in ("relu", "bernoulli"):
+        rbm = assigned(np.zeros((21, 30)), np.zeros(30), np.zeros(21), hidden=hidden, allow_missing=True)
+        X = np.zeros((3, 30))
+        X[1, 3:19] = np.nan
+        tolerance.near_sum(
+            rbm.free_energy(X)[1:] - rbm.free_energy(X)[:1], -np.array([16 * np.log(2), 0]), np.full(2, 30.0), 100
+        )
+        X[1, 3:20] = np.nan
+        with pytest.raises(ValueError, match="the 17 missing entries of row 1 have 131072 states; up to 65536 are"):
+            rbm.free_energy(X)
+    with pytest.raises(ValueError, match="in bernoulli and categorical columns only"):
+        rbm.set_params(visible="gaussian").free_energy(X)
+    with pytest.raises(ValueError, match="X is one-hot"):
+        rbm.set_params(visible="categorical", n_categories=3).free_energy(X)

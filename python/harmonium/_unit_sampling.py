@@ -33,6 +33,7 @@ class UnitSamplingRBM(UnitLayersRBM):
         -------
         v_new : array of shape (n_samples, n_features), bool where all units are bernoulli
         """
+        self._refuse_missing("gibbs", v)
         if self._plain():
             return super().gibbs(v, n_steps, random_state=random_state)
         who = f"{type(self).__name__}.gibbs"
