@@ -12,16 +12,7 @@ from sklearn.base import clone
 
 import tolerance
 from harmonium import RBM
-from unit_machines import Kind, Truth
-
-
-def assigned(weights, visible_bias, hidden_bias, **parameters):
-    """A machine with these components_ (H, D), b and c."""
-    rbm = RBM(len(hidden_bias), **parameters)
-    rbm.components_ = np.array(weights, dtype=float)
-    rbm.intercept_visible_, rbm.intercept_hidden_ = np.array(visible_bias, float), np.array(hidden_bias, float)
-    return rbm
-
+from unit_machines import Kind, Truth, assigned
 
 # -- draws -----------------------------------------------------------------------------------------------------------
 

@@ -70,6 +70,14 @@ def machine(kind, seed=0, scale=0.7, dtype=np.float64):
     return rbm
 
 
+def assigned(weights, visible_bias, hidden_bias, **parameters):
+    """A machine with these components_ (H, D), b and c."""
+    rbm = RBM(len(hidden_bias), **parameters)
+    rbm.components_ = np.array(weights, dtype=float)
+    rbm.intercept_visible_, rbm.intercept_hidden_ = np.array(visible_bias, float), np.array(hidden_bias, float)
+    return rbm
+
+
 def unit_states(kind):
     """All states of one group of units, as rows, and the logarithm of what each weighs in an integral."""
     name, n = kind

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_array
 
-from . import _categories, _core, _unit_partition
+from . import _categories, _core, _unit_missing, _unit_partition
 from ._rbm_base import BaseRBM
 from ._units import UnitStates, VisibleLayer, hidden_groups, kinds_of, parse_visible, visible_pairs
 from ._validation import check_X, states
@@ -102,6 +102,17 @@ class UnitLayersRBM(BaseRBM):
     def _unit_states(self, method: str, X: Any, name: str = "X") -> UnitStates:
         return self._layer().encode(f"{type(self).__name__}.{method}: {name}", X, self._model()[0].dtype, self._scale())
 
+    def _has_missing(self, X: Any) -> bool:
+        return bool(self.allow_missing) and _unit_missing.first_missing(X) is not None
+
+    def _refuse_missing(self, method: str, X: Any) -> None:
+        if self.allow_missing and (place := _unit_missing.first_missing(X)):
+            raise ValueError(
+                f"{type(self).__name__}.{method}: X contains NaN in row {place[0]}, column {place[1]}. fit, "
+                "partial_fit, free_energy and log_likelihood take missing entries; for other methods fill them in: "
+                "sample(len(X), clamp=(~np.isnan(X), X)) draws them given what is known"
+            )
+
     def transform(self, X: Any) -> np.ndarray:
         """The hidden units' means given every row of X: p(h = 1 | v) = sigmoid(c + v W) for bernoulli units.
 
@@ -113,6 +124,7 @@ class UnitLayersRBM(BaseRBM):
         -------
         H : array of shape (n_samples, n_components), in the dtype of the model
         """
+        self._refuse_missing("transform", X)
         if self._plain():
             return super().transform(X)
         model = self._unit_model()

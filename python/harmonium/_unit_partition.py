@@ -152,11 +152,24 @@ def annealed(
     progress: Progress,
 ) -> LogPartition:
     """By annealing from the base model, or with `start` back to it; of a bag of so many words."""
+    log_w, constants, _ = annealed_runs(model, base, betas, n_runs, seed, start, np.array([words]), progress)
+    return estimate(log_w[0], float(constants[0]), downwards=start is not None)
+
+
+def annealed_runs(
+    model: UnitModel,
+    base: np.ndarray,
+    betas: np.ndarray,
+    n_runs: int,
+    seed: int,
+    start: UnitStates | None,
+    words: np.ndarray,
+    progress: Progress,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bags of each of these sizes: the runs' log weights (sizes, n_runs), log Z of the bases, the last states."""
     steps = betas[::-1].copy() if start is not None else betas
-    exposure = np.full(n_runs, words, model[0].dtype) if model[3][0, 0] == TYPES["count"] else None
-    log_w, _ = _core.unit_anneal(
-        *model, base, steps, None if start is None else start.states, exposure, seed, n_runs, progress
-    )
-    one = np.array([words])
-    constant = float((base_log_partition(model, base, one) - squares(model, one))[0])
-    return estimate(log_w, constant, downwards=start is not None)
+    given = None if start is None else start.states
+    exposure = np.repeat(words, n_runs).astype(model[0].dtype) if model[3][0, 0] == TYPES["count"] else None
+    log_w, v = _core.unit_anneal(*model, base, steps, given, exposure, seed, n_runs * len(words), progress)
+    constants = base_log_partition(model, base, words) - squares(model, words)
+    return log_w.reshape(len(words), n_runs), constants, v

@@ -10,6 +10,7 @@ from sklearn.utils import check_array
 
 from . import _core, _unit_partition
 from ._callbacks import progress_bar
+from ._log_partition import Progress
 from ._unit_layers import UnitLayersRBM
 from ._units import UnitStates, VisibleLayer
 from ._validation import bit_words, check_choice, check_number
@@ -32,22 +33,24 @@ class UnitSamplingRBM(UnitLayersRBM):
         -------
         v_new : array of shape (n_samples, n_features), bool where all units are bernoulli
         """
+        self._refuse_missing("gibbs", v)
         if self._plain():
             return super().gibbs(v, n_steps, random_state=random_state)
         who = f"{type(self).__name__}.gibbs"
         check_number(who, "n_steps", n_steps, Integral, low=1)
         model = self._unit_model()
         data = self._unit_states("gibbs", self._check_columns(v), "v")
-        drawn = self._draw(who, model, data, False, n_steps, self._draw_seed(random_state), None, None)
+        seed = self._draw_seed(random_state)
+        with progress_bar(who, self.verbose) as progress:
+            drawn = self._draw(model, data, False, n_steps, seed, None, None, progress)
         types = {block.type for block in self._layer().blocks}
         return drawn.astype(bool) if types == {self.hidden} == {"bernoulli"} else drawn
 
-    def _draw(self, who: str, model: Any, start: UnitStates, from_hidden: bool, n_steps: int, seed: int, mask: Any,
-              values: Any) -> np.ndarray:  # fmt: skip
-        with progress_bar(who, self.verbose) as progress:
-            units = _core.unit_gibbs(  # type: ignore[call-arg]
-                *model, start.states, start.exposure, from_hidden, n_steps, seed, mask, values, progress
-            )
+    def _draw(self, model: Any, start: UnitStates, from_hidden: bool, n_steps: int, seed: int, mask: Any, values: Any,
+              progress: Progress) -> np.ndarray:  # fmt: skip
+        units = _core.unit_gibbs(  # type: ignore[call-arg]
+            *model, start.states, start.exposure, from_hidden, n_steps, seed, mask, values, progress
+        )
         return self._layer().decode(units, self._scale())
 
     def sample(
@@ -96,6 +99,12 @@ class UnitSamplingRBM(UnitLayersRBM):
             if n_words is not None:
                 raise ValueError(f"{who}: n_words={n_words!r}, but the visible units are no bag of words")
             return super().sample(n_samples, n_steps=n_steps, init=init, clamp=clamp, random_state=random_state)
+        with progress_bar(who, self.verbose) as progress:
+            return self._sample_on(who, n_samples, n_steps, init, clamp, n_words, random_state, progress)
+
+    def _sample_on(self, who: str, n_samples: int, n_steps: int, init: Any, clamp: Any, n_words: Any, random_state: Any,
+                   progress: Progress) -> np.ndarray:  # fmt: skip
+        """`sample` by Gibbs sampling of all types of units; reports the share of the steps done."""
         check_number(who, "n_samples", n_samples, Integral, low=1)
         check_number(who, "n_steps", n_steps, Integral, low=1)
         model = self._unit_model()
@@ -131,7 +140,7 @@ class UnitSamplingRBM(UnitLayersRBM):
             start = UnitStates(
                 states.states, exposure if states.exposure is None or n_words is not None else states.exposure
             )
-        drawn = self._draw(who, model, start, from_hidden, n_steps, seed, mask, values)
+        drawn = self._draw(model, start, from_hidden, n_steps, seed, mask, values, progress)
         # Divided by a standard deviation and multiplied again, a clamped value may be another.
         return drawn if clamp is None else np.where(known[0], known[1], drawn).astype(dtype, copy=False)
 

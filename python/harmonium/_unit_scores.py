@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_array
 
-from . import _core, _unit_partition
+from . import _core, _unit_bags, _unit_missing, _unit_partition
 from ._callbacks import progress_bar
-from ._log_partition import LogPartition, bracket
+from ._log_partition import LogPartition, Progress, bracket
 from ._unit_sampling import UnitSamplingRBM
+from ._units import UnitStates
 from ._validation import check_flag
 
 
@@ -67,16 +68,32 @@ class UnitScoresRBM(UnitSamplingRBM):
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
+            With `allow_missing`, NaN are summed over too: exactly, over all states of a row's missing entries if they
+            have at most 1024, else of the hidden units if they are bernoulli and at most 20 (missing entries of up to
+            65536 states where that is not so).
 
         Returns
         -------
         free_energy : float64 array of shape (n_samples,), in nats
         """
+        if self._has_missing(X):
+            return self._free_energy_of_known("free_energy", X, binary=False)
         if self._plain():
             return super().free_energy(X)
         model = self._unit_model()
         data = self._unit_states("free_energy", self._check_columns(X))
         return _core.unit_free_energy(*model, data.states, data.exposure)
+
+    def _free_energy_of_known(self, method: str, X: Any, *, binary: bool) -> np.ndarray:
+        """With the missing entries summed over; `binary`: refuse values between 0 and 1."""
+        who, model = f"{type(self).__name__}.{method}", self._unit_model()
+        X, missing, layer = _unit_missing.split(who, self._check_columns(X), self._layer())
+        units = layer.encode(f"{who}: X", X, model[0].dtype, self._scale()).states.dense()
+        if binary:
+            layer.check_binary(f"{who}: X", X)
+        units = np.where(layer.unit_mask(missing), 0, units).astype(model[0].dtype)
+        with progress_bar(who, self.verbose) as progress:
+            return _unit_missing.free_energy(who, model, layer, units, missing, progress)
 
     def score_samples(self, X: Any) -> np.ndarray:
         """Pseudo-log-likelihood of every row, exact: the sum of log p(this | all others) (Besag 1975).
@@ -92,6 +109,7 @@ class UnitScoresRBM(UnitSamplingRBM):
         -------
         pseudo_log_likelihood : float64 array of shape (n_samples,), in nats
         """
+        self._refuse_missing("score_samples", X)
         if self._plain():
             return super().score_samples(X)
         model = self._unit_model()
@@ -108,10 +126,14 @@ class UnitScoresRBM(UnitSamplingRBM):
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
+            With `allow_missing`, of rows with NaN the likelihood of what is known; as in `free_energy`.
         log_partition : LogPartition or None
             What `log_partition()` returned, to compute Z once for several X. None: ``log_partition()`` is called, or
             ``log_partition("bracket")`` with return_bracket where Z is not to be had exactly. Not for bags of words:
-            Z depends on their size, and is computed for every size in X.
+            Z depends on their size. Where it is not to be had exactly, sizes at most a tenth apart are annealed, with
+            100 runs each and 5000 temperatures, or, of more than four sizes, with 20,000 divided by their number, but
+            at least 1000; the sizes between are reached from those within a tenth (from above on the line between two:
+            log Z is convex in the size). ``log_partition(n_words=...)`` takes as many as one likes for one size.
         return_bracket : bool, default=False
             Return (log_likelihood, lower, upper), by log Z's upper and lower bounds.
 
@@ -126,7 +148,8 @@ class UnitScoresRBM(UnitSamplingRBM):
         ValueError
             If X holds values that have no probability under this model.
         """
-        if self._plain():
+        missing = self._has_missing(X)
+        if self._plain() and not missing:
             return super().log_likelihood(X, log_partition=log_partition, return_bracket=return_bracket)
         who = f"{type(self).__name__}.log_likelihood"
         check_flag(who, "return_bracket", return_bracket)
@@ -134,10 +157,13 @@ class UnitScoresRBM(UnitSamplingRBM):
             raise TypeError(f"{who}: log_partition={log_partition!r}, what log_partition() returns is needed")
         model = self._unit_model()
         layer = self._layer()
-        X = self._check_columns(X)
-        data = self._unit_states("log_likelihood", X)
-        layer.check_binary(f"{who}: X", X)
-        minus_energy = -_core.unit_free_energy(*model, data.states, data.exposure)
+        if missing:
+            minus_energy = -self._free_energy_of_known("log_likelihood", X, binary=True)
+        else:
+            X = self._check_columns(X)
+            data = self._unit_states("log_likelihood", X)
+            layer.check_binary(f"{who}: X", X)
+            minus_energy = -_core.unit_free_energy(*model, data.states, data.exposure)
         if layer.counts:
             if log_partition is not None:
                 raise ValueError(f"{who}: log Z of a bag depends on its number of words; leave log_partition out")
@@ -164,7 +190,16 @@ class UnitScoresRBM(UnitSamplingRBM):
             terms = _unit_partition.terms(model, None)
             values = np.array([_unit_partition.of_words(terms, n) for n in sizes])
             return np.stack([values] * 3)[:, where]
-        found = [self.log_partition("bracket" if with_bracket else "ais", n_words=int(n)) for n in sizes]
+        who = f"{type(self).__name__}.log_likelihood"
+
+        def sample(n_words: np.ndarray, seed: int, progress: Progress) -> UnitStates:
+            drawn = self._sample_on(who, len(n_words), 1000, None, None, n_words, seed % 2**32, progress)
+            return self._unit_states("log_likelihood", drawn, "start")
+
+        base = _unit_partition.base_biases(model, getattr(self, "visible_offset_", None))
+        seed, sizes = self._draw_seed(), sizes.astype(np.int64)
+        with progress_bar(who, self.verbose) as progress:
+            found = _unit_bags.of_sizes(model, base, sizes, seed, sample if with_bracket else None, progress)
         return np.array([[z.value, z.lower, z.upper] for z in found]).T[:, where]
 
     def log_partition(

@@ -82,7 +82,8 @@ class RBM(UnitsRBM):
     allow_missing : bool, default=False
         NaN in X are entries that are not known, of bernoulli columns and of categorical columns of codes: they are
         drawn given the others in every step, which maximises the likelihood of those that are known. They begin anew in
-        every call of `fit` and `partial_fit`.
+        every call of `fit` and `partial_fit`. `log_likelihood` and `free_energy` sum over them; other methods refuse
+        NaN: fill them in by ``sample(len(X), clamp=(~np.isnan(X), X))``.
     check_range : bool, default=True
         Refuse values outside [0, 1] in bernoulli columns. False: use them as they are, as scikit-learn does.
     verbose : int, default=0
