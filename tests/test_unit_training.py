@@ -245,6 +245,25 @@ def test_contrastive_divergence_keeps_the_last_whole_batch_of_a_pass(kind, n_cha
     assert rbm.h_samples_.any(axis=0).all() and (rbm.h_samples_[1:] != rbm.h_samples_[0]).any()
 
 
+EXACT = [kind for kind in KINDS if kind.hidden == "bernoulli" or "gaussian" not in dict(kind.blocks)]
+
+
+@pytest.mark.parametrize("kind", EXACT, ids=str)
+@pytest.mark.parametrize("averaging", [None, 3])
+def test_exact_training_leaves_hidden_states_drawn_from_the_model(kind, averaging):
+    X = random_data(kind, 50)
+    settings = {"method": "exact", "n_chains": 20_000, "learning_rate": 0.1, "batch_size": 50, "averaging": averaging}
+    rbm = make(kind, n_iter=30, **settings).fit(X)
+    truth = Truth(rbm, kind)
+    h = rbm.h_samples_
+    mean = truth.p_h @ truth.h
+    second = np.einsum("s,si,sj->ij", truth.p_h, truth.h, truth.h)
+    fourth = np.einsum("s,si,sj->ij", truth.p_h, truth.h**2, truth.h**2)
+    tolerance.statistical((h.mean(axis=0) - mean) / np.sqrt((np.diag(second) - mean**2) / len(h)))
+    tolerance.statistical((h.T @ h / len(h) - second) / np.sqrt((fourth - second**2) / len(h)))
+    assert (make(kind, n_iter=0, **settings).fit(X).h_samples_ != 0).any()
+
+
 def test_chains_of_bernoulli_units_are_0_or_1():
     X = random_data(KINDS[2], 40)
     rbm = make(KINDS[2]).fit(X)

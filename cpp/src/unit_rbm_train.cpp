@@ -45,7 +45,7 @@ public:
         ++work_.epochs;
         check_size();
         work_.commit(state_);
-        model_phase_.commit();
+        model_phase_.commit(context_, work_, batch_);
         if (state_.visible_scale) std::copy(batch_.scale().begin(), batch_.scale().end(), state_.visible_scale);
         double activity = 0;
         for (const double unit : activity_by_unit_) activity += unit;
@@ -232,7 +232,7 @@ private:
         work_.averaged = 0;
         work_.average(context_, T(0));
         work_.commit(state_);
-        model_phase_.commit();
+        model_phase_.commit(context_, work_, batch_);
         if (state_.visible_scale) std::copy(batch_.scale().begin(), batch_.scale().end(), state_.visible_scale);
         state_.initialised = true;
     }
