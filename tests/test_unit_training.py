@@ -68,6 +68,37 @@ def test_both_loops_train_bernoulli_machines_alike(method, centering):
     tolerance.exact(units.h_samples_, plain.h_samples_)
 
 
+@pytest.mark.parametrize("sparse", [False, True])
+def test_both_loops_draw_the_same_bits_from_grey_data(sparse):
+    rng = np.random.default_rng(0)
+    X = rng.random((130, 70)) * (rng.random((130, 70)) < 0.5)
+    X = sp.csr_matrix(X) if sparse else X
+    settings = {"draw_data": True, "n_iter": 2, "batch_size": 50, "random_state": 1}
+    plain, units = RBM(9, **settings).fit(X), RBM(9, l1=1e-300, **settings).fit(X)
+    for name in ("components_", "intercept_visible_", "intercept_hidden_", "visible_offset_", "hidden_offset_"):
+        tolerance.near_sum(getattr(units, name), getattr(plain, name), np.ones(getattr(plain, name).shape), 1e4)
+    tolerance.exact(units.h_samples_, plain.h_samples_)
+
+
+@pytest.mark.parametrize("method", ["fpcd", "exact", "pt"])
+def test_methods_of_this_loop_draw_bits_from_grey_data(method):
+    rbm = RBM(2, method=method, draw_data=True, n_iter=0, random_state=0).fit(np.full((100, 70), 0.3))
+    assert len(np.unique(rbm.visible_offset_)) > 10
+    tolerance.statistical((rbm.visible_offset_ - 0.3) / np.sqrt(0.21 / 100))
+
+
+def test_bits_are_drawn_beside_units_of_other_types():
+    rng = np.random.default_rng(0)
+    X = np.hstack([np.full((100, 70), 0.3), rng.normal(size=(100, 2)), rng.integers(0, 3, (100, 1))])
+    visible = [("bernoulli", 70), ("gaussian", 2), ("categorical", 1)]
+    rbm = RBM(2, visible=visible, draw_data=True, n_iter=0, random_state=0).fit(X)
+    mean = rbm.visible_offset_
+    tolerance.statistical((mean[:70] - 0.3) / np.sqrt(0.21 / 100))
+    assert len(np.unique(mean[:70])) > 10
+    tolerance.near_sum(mean[70:72], X[:, 70:72].mean(axis=0), np.ones(2), 100)
+    tolerance.near_sum(mean[72:], np.bincount(X[:, 72].astype(int)) / 100, np.ones(3), 100)
+
+
 @pytest.mark.parametrize("kind", TRAINED, ids=str)
 def test_fit_is_so_many_calls_of_partial_fit_on_any_number_of_threads(kind, set_threads):
     X = random_data(kind).astype(np.float32)
@@ -245,6 +276,25 @@ def test_contrastive_divergence_keeps_the_last_whole_batch_of_a_pass(kind, n_cha
     assert rbm.h_samples_.any(axis=0).all() and (rbm.h_samples_[1:] != rbm.h_samples_[0]).any()
 
 
+EXACT = [kind for kind in KINDS if kind.hidden == "bernoulli" or "gaussian" not in dict(kind.blocks)]
+
+
+@pytest.mark.parametrize("kind", EXACT, ids=str)
+@pytest.mark.parametrize("averaging", [None, 3])
+def test_exact_training_leaves_hidden_states_drawn_from_the_model(kind, averaging):
+    X = random_data(kind, 50)
+    settings = {"method": "exact", "n_chains": 20_000, "learning_rate": 0.1, "batch_size": 50, "averaging": averaging}
+    rbm = make(kind, n_iter=30, **settings).fit(X)
+    truth = Truth(rbm, kind)
+    h = rbm.h_samples_
+    mean = truth.p_h @ truth.h
+    second = np.einsum("s,si,sj->ij", truth.p_h, truth.h, truth.h)
+    fourth = np.einsum("s,si,sj->ij", truth.p_h, truth.h**2, truth.h**2)
+    tolerance.statistical((h.mean(axis=0) - mean) / np.sqrt((np.diag(second) - mean**2) / len(h)))
+    tolerance.statistical((h.T @ h / len(h) - second) / np.sqrt((fourth - second**2) / len(h)))
+    assert (make(kind, n_iter=0, **settings).fit(X).h_samples_ != 0).any()
+
+
 def test_chains_of_bernoulli_units_are_0_or_1():
     X = random_data(KINDS[2], 40)
     rbm = make(KINDS[2]).fit(X)
@@ -286,6 +336,7 @@ def test_refusals_say_what_and_where():
     bad(ValueError, "visible='count' takes hidden='bernoulli'", [[1.0, 0.0]], visible="count", hidden="relu")
     bad(ValueError, "method='pt' takes hidden='bernoulli'", [[1.0, 0.0]], hidden="gaussian", method="pt")
     bad(ValueError, "learn_variance=True needs gaussian", [[1.0, 0.0]], learn_variance=True)
+    bad(ValueError, "draw_data=True draws bits for bernoulli columns", [[1.0, 0.5]], visible="gaussian", draw_data=True)
     bad(ValueError, "column 1 has no known entry", [[1.0, np.nan], [0.0, np.nan]], allow_missing=True)
     bad(ValueError, "enumerates a layer", [[1.0, 0.0]], visible="gaussian", hidden="relu", method="exact")
     with pytest.raises(ValueError, match="NaN"):

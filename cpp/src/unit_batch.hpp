@@ -6,6 +6,7 @@
 #include <memory>
 #include <numeric>
 
+#include "bernoulli_kernels.hpp"
 #include "blas.hpp"
 #include "panel_product.hpp"
 #include "unit_states.hpp"
@@ -38,8 +39,9 @@ constexpr double least_deviation = std::is_same_v<T, float> ? 0x1p-17 : 0x1p-26;
 template <class T>
 class UnitBatch {
 public:
-    UnitBatch(const UnitTrainingData<T>& x, const Layer& layer, const T* scale, std::int64_t capacity)
-        : x_(x), layer_(layer), scale_(layer.units(), T(1)) {
+    // draw: bits are drawn from numbers of bernoulli units.
+    UnitBatch(const UnitTrainingData<T>& x, const Layer& layer, const T* scale, std::int64_t capacity, bool draw)
+        : x_(x), layer_(layer), scale_(layer.units(), T(1)), draws_(draw && !x.states.bits_only()) {
         if (scale) std::copy(scale, scale + scale_.size(), scale_.begin());
         const std::int64_t n = x.states.rows();
         double weights = 0, words = 0;
@@ -54,20 +56,22 @@ public:
         if (layer.counts()) mean_words_ = std::max(words / weights, 1.0);
         if (x.weight) mean_weight_ = weights / static_cast<double>(n);
         while (weight_of(first_row_) == 0) ++first_row_;
-        if (x.states.is_bits()) bits_.resize(capacity * BitMatrix::words_for(layer.units()));
+        if (x.states.is_bits() || (draws_ && layer.binary())) bits_.resize(capacity * BitMatrix::words_for(layer.units()));
         if (!x.states.is_bits() && !layer.counts()) dense_.resize(capacity * layer.units());
         if (x.observed) {
             const std::int64_t words = n * BitMatrix::words_for(layer.units());
             filled_.assign(x.states.bits.data, x.states.bits.data + words);
         }
         row_.resize(capacity);
+        for (const UnitGroup& group : layer.groups) bernoulli_.insert(bernoulli_.end(), group.count, group.type == UnitType::bernoulli);
     }
 
     // D bits of bernoulli units that are read as 1 - x from the next gather on, or null.
     void mirror(const std::uint64_t* units) { mirrored_ = units; }
 
-    // Rows order[first..), or first, first + 1, ... without order.
-    void gather(const std::int64_t* order, std::int64_t first, std::int64_t n) {
+    // Rows order[first..), or first, first + 1, ... without order. Where bits are drawn from numbers, row i of the batch draws
+    // as row i of `draw`; null: the numbers themselves.
+    void gather(const std::int64_t* order, std::int64_t first, std::int64_t n, const Draw* draw) {
         n_ = n;
         const std::int64_t units = layer_.units();
         const States<T>& x = x_.states;
@@ -82,6 +86,8 @@ public:
                 for (std::int64_t w = 0; w < to.words(); ++w) to.row(i)[w] = from[w] ^ mirrored_word(w);
             }
             states_ = to;
+        } else if (draw && draws_) {
+            gather_drawn(*draw);
         } else if (x.is_sparse() && !mirrored_) {
             starts_.assign(1, 0);
             indices_.clear();
@@ -97,13 +103,7 @@ public:
             states_ = SparseRows<T>{starts_.data(), indices_.data(), x.sparse.values ? values_.data() : nullptr, n, units};
         } else {
             const Matrix<T> to(dense_.data(), n, units);
-            for (std::int64_t i = 0; i < n; ++i) {
-                StateBuffer<T>::read_row(x, row_[i], to.row(i));
-                for (std::int64_t j = 0; j < units; ++j) {
-                    to.row(i)[j] /= scale_[j];
-                    if (mirrored_word(j / 64) >> (j % 64) & 1) to.row(i)[j] = T(1) - to.row(i)[j];
-                }
-            }
+            for (std::int64_t i = 0; i < n; ++i) read_numbers(row_[i], to.row(i));
             states_ = Matrix<const T>(to);
         }
     }
@@ -246,6 +246,34 @@ public:
 private:
     std::uint64_t mirrored_word(std::int64_t w) const { return mirrored_ ? mirrored_[w] : 0; }
 
+    void read_numbers(std::int64_t row, T* to) const {
+        StateBuffer<T>::read_row(x_.states, row, to);
+        for (std::int64_t j = 0; j < layer_.units(); ++j) {
+            to[j] /= scale_[j];
+            if (mirrored_word(j / 64) >> (j % 64) & 1) to[j] = T(1) - to[j];
+        }
+    }
+
+    // Choices are drawn as they stand, 1 and 0 being certain; beside gaussian units bits are numbers.
+    void gather_drawn(const Draw& draw) {
+        const std::int64_t units = layer_.units();
+        const BitMatrix bits(bits_.data(), n_, units);
+        const Matrix<T> to(dense_.data(), n_, units);
+        drawn_row_.assign((units + 63) / 64 * 64, T(0));
+        for (std::int64_t i = 0; i < n_; ++i) {
+            read_numbers(row_[i], drawn_row_.data());
+            for (std::int64_t w = 0; w < bits.words(); ++w) {
+                const std::uint64_t word = bernoulli_kernels<T>().draw(draw, static_cast<std::uint32_t>(i), w, drawn_row_.data() + 64 * w);
+                if (layer_.binary()) bits.row(i)[w] = word;
+                for (std::int64_t j = 64 * w; !layer_.binary() && j < std::min(64 * (w + 1), units); ++j) {
+                    to.row(i)[j] = bernoulli_[j] ? static_cast<T>(word >> (j % 64) & 1) : drawn_row_[j];
+                }
+            }
+        }
+        if (layer_.binary()) states_ = bits;
+        else states_ = Matrix<const T>(to);
+    }
+
     T count_words(std::int64_t i) const {
         double sum = 0;
         const States<T>& x = x_.states;
@@ -265,11 +293,13 @@ private:
     std::int64_t n_ = 0, first_row_ = 0;
     double mean_words_ = 1, mean_weight_ = 1;
     States<T> states_;
-    std::vector<T> scale_, words_, exposure_, dense_, values_;
+    std::vector<T> scale_;
+    bool draws_;
+    std::vector<T> drawn_row_, words_, exposure_, dense_, values_;
     std::vector<std::uint64_t> bits_, filled_;
     std::vector<std::int64_t> row_, starts_;
     std::vector<std::int32_t> indices_;
-    std::vector<char> moves_;
+    std::vector<char> moves_, bernoulli_;
     std::unique_ptr<StateBuffer<T>> hidden_, visible_;
 };
 

@@ -1,6 +1,8 @@
 // The model's side of the gradient: states by contrastive divergence, persistent or tempered chains, or all states there are.
 #pragma once
 
+#include <numeric>
+
 #include "tempered_chains.hpp"
 #include "unit_batch.hpp"
 
@@ -13,6 +15,7 @@ public:
         : model_(model), options_(options), state_(state), visible_(state.visible.units()), hidden_(state.hidden.units()),
           chains_(options.method == Method::cd ? 0 : state.unit_chains.rows / options.n_temperatures) {
         if (options.exact) {
+            keep(state.unit_chains);
             list_states();
             return;
         }
@@ -52,7 +55,9 @@ public:
         chains.read(kept());
     }
 
-    void commit() {
+    // The caller's chains; exact: drawn from the model that the caller gets, of bags of words with the sizes of the batch's.
+    void commit(Context& context, const Working<T>& work, const UnitBatch<T>& batch) {
+        if (options_.exact && state_.unit_chains.rows > 0) draw_chains(context, work, batch);
         if (chains_ > 0 && tempered_) tempered_->read(state_.unit_chains);
         for (std::int64_t i = 0; !kept_.empty() && i < state_.unit_chains.rows; ++i) {
             std::copy(kept().row(i), kept().row(i) + hidden_, state_.unit_chains.row(i));
@@ -172,16 +177,60 @@ private:
         ones_.assign(states, T(1));
     }
 
+    // others_: the log of what every state weighs, of a bag for one word; the other layer's means given it.
+    void weigh_states(Context& context, Panels<const T> weights, const T* visible_bias, const T* hidden_bias) {
+        Conditional<T> other{&(by_hidden_ ? state_.visible : state_.hidden), weights, by_hidden_,
+                             by_hidden_ ? visible_bias : hidden_bias};
+        if (state_.visible.counts()) other.exposure = ones_.data();
+        other(context, all_->states(), by_hidden_ ? visible_mean_->panels : hidden_mean_->panels, nullptr, others_.data());
+        for (std::int64_t s = 0; s < rows_; ++s) {
+            others_[s] += natural_term(all_->states(), s, by_hidden_ ? hidden_bias : visible_bias);
+        }
+    }
+
+    // A state of the layer that is enumerated for each chain by its inverse distribution function, then hidden states given it.
+    void draw_chains(Context& context, const Working<T>& work, const UnitBatch<T>& batch) {
+        const bool mean = static_cast<bool>(state_.last.weights);
+        const Panels<const T> weights = mean ? work.mean_weights : work.weights;
+        const T* hidden_bias = mean ? work.mean_hidden_bias : work.hidden_bias;
+        weigh_states(context, weights, mean ? work.mean_visible_bias : work.visible_bias, hidden_bias);
+        const std::int64_t m = state_.unit_chains.rows;
+        const Draw draw{options_.seed, Stream::start, work.epochs};
+        exposure_.assign(m, T(1));
+        if (state_.visible.counts()) batch.choose_sizes(uniform<double>({options_.seed, Stream::sizes, work.epochs}, 1, 0), m, exposure_);
+        std::vector<std::int64_t> by_size(m);
+        std::iota(by_size.begin(), by_size.end(), std::int64_t(0));
+        std::stable_sort(by_size.begin(), by_size.end(), [&](std::int64_t a, std::int64_t b) { return exposure_[a] < exposure_[b]; });
+        const Layer& layer = by_hidden_ ? state_.hidden : state_.visible;
+        StateBuffer<T> chosen(layer, m), hidden(state_.hidden, m);
+        const double most = *std::max_element(others_.begin(), others_.end());
+        for (std::int64_t k = 0; k < m; ++k) {
+            const std::int64_t i = by_size[k];
+            if (k == 0 || exposure_[i] != exposure_[by_size[k - 1]]) {
+                double sum = 0;
+                for (std::int64_t s = 0; s < rows_; ++s) {
+                    probability_[s] = sum += exp(static_cast<double>(exposure_[i]) * (others_[s] - most));
+                }
+            }
+            const double level = uniform<double>(draw, static_cast<std::uint32_t>(i), 0) * probability_[rows_ - 1];
+            const std::int64_t s = std::upper_bound(probability_.begin(), probability_.end(), level) - probability_.begin();
+            const std::uint64_t* from = all_->bits().row(std::min(s, rows_ - 1));
+            std::copy(from, from + all_->bits().words(), chosen.bits().row(i));
+        }
+        if (!by_hidden_) {
+            PanelMemory<T> means(m, hidden_);
+            Conditional<T> up{&state_.hidden, weights, false, hidden_bias};
+            up.draw = draw;
+            up.first_row = static_cast<std::uint32_t>(m);
+            up(context, chosen.states(), means.panels, &hidden);
+        }
+        for (std::int64_t i = 0; i < m; ++i) StateBuffer<T>::read_row((by_hidden_ ? chosen : hidden).states(), i, kept().row(i));
+    }
+
     // Weighs every state by its probability; of bags of words, by the mean of N p_N over the batch's numbers N of words.
     void enumerate(Context& context, const Working<T>& work, const UnitBatch<T>& batch, double mass) {
-        Conditional<T> other{&(by_hidden_ ? state_.visible : state_.hidden), work.weights, by_hidden_,
-                             by_hidden_ ? work.visible_bias : work.hidden_bias};
-        if (state_.visible.counts()) other.exposure = ones_.data();
+        weigh_states(context, work.weights, work.visible_bias, work.hidden_bias);
         const Panels<T> mean = by_hidden_ ? visible_mean_->panels : hidden_mean_->panels;
-        other(context, all_->states(), mean, nullptr, others_.data());
-        for (std::int64_t s = 0; s < rows_; ++s) {
-            others_[s] += natural_term(all_->states(), s, by_hidden_ ? work.hidden_bias : work.visible_bias);
-        }
         probability_.assign(rows_, 0.0);
         const std::int64_t sizes = state_.visible.counts() ? batch.rows() : 1;
         for (std::int64_t r = 0; r < sizes; ++r) {

@@ -21,7 +21,7 @@ public:
     UnitTrainer(Context& context, const UnitTrainingData<T>& x, const UnitRbmOptions& options, UnitRbmState<T>& state)
         : Base(context, x.states.rows(), options, state), options_(options), state_(state),
           model_{state.visible, state.hidden, {}, work_.visible_bias, work_.hidden_bias},
-          batch_(x, state.visible, state.visible_scale, batch_size_), data_(batch_size_, hidden_),
+          batch_(x, state.visible, state.visible_scale, batch_size_, options.draw_data), data_(batch_size_, hidden_),
           model_phase_(model_, options, state, batch_size_), data_means_(visible_), differences_(visible_),
           hidden_data_(hidden_), hidden_difference_(work_.weights.count() * 64), mu_g_(work_.weights.count() * 64 * ((visible_ + rows_per_task - 1) / rows_per_task)),
           g_lambda_(work_.weights.count() * visible_),
@@ -39,13 +39,14 @@ public:
         for (std::int64_t first = 0; first < rows_; first += batch_size_) {
             context_.poll(static_cast<double>(first) / static_cast<double>(rows_));
             const std::int64_t n = std::min(batch_size_, rows_ - first), chains = state_.unit_chains.rows;
-            batch_.gather(order_or_null(), first, n);
+            const Draw of_data = draw(Stream::data, 0, 0);
+            batch_.gather(order_or_null(), first, n, &of_data);
             step(n == chains && rows_ - first - n < chains);
         }
         ++work_.epochs;
         check_size();
         work_.commit(state_);
-        model_phase_.commit();
+        model_phase_.commit(context_, work_, batch_);
         if (state_.visible_scale) std::copy(batch_.scale().begin(), batch_.scale().end(), state_.visible_scale);
         double activity = 0;
         for (const double unit : activity_by_unit_) activity += unit;
@@ -205,8 +206,9 @@ private:
     // The caller's state takes the initial values at once.
     void initialise() {
         begin_order();
-        first_means();
         if (state_.mirrored && options_.centering) mirror();
+        const Draw of_data = draw(Stream::data, 0, 0);
+        first_means(batch_.weighted() ? nullptr : &of_data);
         draw_weights();
         const double total = batch_.mean_words() * (from_all_rows() ? batch_.row_count() : static_cast<double>(batch_size_));
         for (const UnitGroup& group : state_.visible.groups) {
@@ -232,7 +234,7 @@ private:
         work_.averaged = 0;
         work_.average(context_, T(0));
         work_.commit(state_);
-        model_phase_.commit();
+        model_phase_.commit(context_, work_, batch_);
         if (state_.visible_scale) std::copy(batch_.scale().begin(), batch_.scale().end(), state_.visible_scale);
         state_.initialised = true;
     }
@@ -240,19 +242,21 @@ private:
     // The first batch may have no weight, and most words are rare: there it would leave the biases far off.
     bool from_all_rows() const { return batch_.weighted() || state_.visible.counts(); }
 
-    void first_means() {
+    void first_means(const Draw* of_data) {
         std::fill(data_means_.begin(), data_means_.end(), T(0));
         const std::int64_t rows = from_all_rows() ? rows_ : batch_size_;
         const double total = static_cast<double>(rows) * batch_.mean_weight() * batch_.mean_words();
         for (std::int64_t first = 0; first < rows; first += batch_size_) {
-            batch_.gather(from_all_rows() ? nullptr : order_or_null(), first, std::min(batch_size_, rows - first));
+            batch_.gather(from_all_rows() ? nullptr : order_or_null(), first, std::min(batch_size_, rows - first), of_data);
             batch_.add_mean(static_cast<T>(1 / total), data_means_.data());
         }
     }
 
+    // By the numbers, not by what is drawn from them: those draws are no mirror images.
     void mirror() {
+        first_means(nullptr);
         std::vector<T> first(visible_);
-        batch_.gather(batch_.weighted() ? nullptr : order_or_null(), batch_.first_row(), 1);
+        batch_.gather(batch_.weighted() ? nullptr : order_or_null(), batch_.first_row(), 1, nullptr);
         StateBuffer<T>::read_row(batch_.states(), 0, first.data());
         for (const UnitGroup& group : state_.visible.groups) {
             for (std::int64_t i = group.first; group.type == UnitType::bernoulli && i < group.first + group.count; ++i) {
@@ -260,7 +264,6 @@ private:
             }
         }
         batch_.mirror(work_.mirrored_or_null());
-        first_means();
     }
 
     // Units that are unbounded on both sides need a joint density that falls off in every direction, |W| < 1 (for gaussian
@@ -293,7 +296,8 @@ private:
 
     double reconstruction_error() {
         const auto n = static_cast<std::int64_t>(monitored_.size());
-        batch_.gather(monitored_.data(), 0, n);
+        const Draw of_data(options_.seed, Stream::data, 0);
+        batch_.gather(monitored_.data(), 0, n, &of_data);
         const Panels<T> h(data_.memory.data(), n, hidden_);
         hidden_given_visible()(context_, batch_.states(), h, nullptr);
         std::vector<T> rows(n * hidden_);

@@ -85,6 +85,8 @@ class UnitsRBM(UnitScoresRBM):
             raise ValueError(f"{who}: method='pt' takes hidden='bernoulli', not {self.hidden!r}")
         if self.learn_variance and "gaussian" not in kinds:
             raise ValueError(f"{who}: learn_variance=True needs gaussian visible units, visible={self.visible!r:.60}")
+        if self.draw_data and "bernoulli" not in kinds:
+            raise ValueError(f"{who}: draw_data=True draws bits for bernoulli columns, visible={self.visible!r:.60}")
         if self.allow_missing and not kinds <= {"bernoulli", "categorical"}:
             raise ValueError(
                 f"{who}: allow_missing=True takes bernoulli and categorical units, visible={self.visible!r:.60}"
@@ -300,6 +302,7 @@ class UnitsRBM(UnitScoresRBM):
             "learn_variance": bool(self.learn_variance),
             "centering": bool(self.centering),
             "shuffle": bool(self.shuffle),
+            "draw_data": bool(self.draw_data),
             "divergence_limit": 1000.0,
             "seed": self._seed,
         }

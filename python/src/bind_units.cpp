@@ -71,6 +71,7 @@ void train(const PyStates& x, const py::object& sample_weight, const py::object&
     options.learn_variance = flag("learn_variance");
     options.centering = flag("centering");
     options.shuffle = flag("shuffle");
+    options.draw_data = flag("draw_data");
     options.divergence_limit = real("divergence_limit");
     options.seed = settings["seed"].cast<std::uint64_t>();
     if (options.averaging > 0) state.last = model("last_");

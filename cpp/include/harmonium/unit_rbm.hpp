@@ -87,7 +87,8 @@ template <class T>
 struct UnitRbmState : RbmState<T> {
     Layer visible;
     Layer hidden;
-    Matrix<T> unit_chains;         // (n_temperatures n_chains) x H, the coldest first: in the place of `chains`
+    Matrix<T> unit_chains;         // (n_temperatures n_chains) x H, the coldest first: in the place of `chains`; exact: drawn
+                                   // from the model at the end of every epoch
     T* visible_scale = nullptr;    // D: standard deviations that training data are divided by, moved with learn_variance
     double* swaps = nullptr;       // n_temperatures - 1: how many of the epoch's swaps between neighbours were accepted, 0 to 1
 };
