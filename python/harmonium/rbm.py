@@ -98,8 +98,8 @@ class RBM(UnitsRBM):
     intercept_hidden_, intercept_visible_ : arrays of shape (n_components,) and (n_features,)
         Biases c and b.
     h_samples_ : array of shape (n_chains, n_components)
-        Hidden states of the persistent chains; with cd, drawn from the model's side of the pass's last whole batch; with
-        exact, drawn from the model after every pass.
+        Hidden states of the persistent chains; with cd, drawn from the model's side of the pass's last whole batch;
+        with exact, drawn from the model after every pass.
     visible_offset_, hidden_offset_ : arrays of shape (n_features,) and (n_components,)
         Running means of the data and of p(h = 1 | data).
     visible_scale_ : array of shape (n_units,)
