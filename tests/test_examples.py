@@ -53,6 +53,9 @@ def data(tmp_path_factory):
     alphabet = np.array("ACDEFGHIKLMNPQRSTVWY-")
     np.savez(folder / "protein_msa.npz", ww=np.concatenate([codes, codes[:10]]), alphabet=alphabet)
     arrays = {f"{part}_{key}": value for part in ("train", "test") for key, value in bags(generator, 60, 100).items()}
+    faces = generator.integers(0, 4, (40, 10, 1, 1)) * 20 + generator.integers(0, 60, (40, 1, 64, 64)) + 60
+    faces = (faces + generator.integers(0, 40, (40, 10, 64, 64))).reshape(400, 64, 64).astype(np.uint8)
+    np.savez(folder / "olivetti_faces.npz", images=faces, targets=np.repeat(np.arange(40, dtype=np.uint8), 10))
     words = np.array([f"word{k}" for k in range(100)])
     np.savez(folder / "newsgroups20_2000.npz", vocabulary=words, label_names=np.array(["rec.one", "sci.two"]), **arrays)
     return folder
