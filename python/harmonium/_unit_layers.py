@@ -59,11 +59,12 @@ class UnitLayersRBM(BaseRBM):
 
     def _check_columns(self, X: Any) -> Any:
         """`check_X` where categorical columns are codes or one-hot, whichever the fit had."""
+        layer = self._layer()
         try:
-            columns = np.shape(X)[1]
-        except (IndexError, ValueError):  # scikit-learn says what is wrong
-            return check_X(self, X, reset=False)
-        if self._layer().of_width(columns).n_columns == getattr(self, "n_features_in_", columns):
+            shape = X.shape if hasattr(X, "shape") else np.asarray(X).shape
+        except ValueError:  # scikit-learn says what is wrong
+            shape = ()
+        if len(shape) != 2 or layer.of_width(shape[1]).n_columns == getattr(self, "n_features_in_", shape[1]):
             return check_X(self, X, reset=False)
         return check_array(
             X, accept_sparse="csr", dtype="numeric", ensure_all_finite=False, estimator=self, input_name="X"
