@@ -363,6 +363,15 @@ def test_gaussian_data_far_from_standard_are_told_of():
         RBM(2, visible="gaussian", n_iter=0).fit(X * [1, 1, 0])
 
 
+@pytest.mark.parametrize("settings", [{"learning_rate": 1e-8}, {"learning_rate": 1e-6, "learn_variance": True}])
+def test_means_of_many_standard_deviations_are_no_divergence(settings):
+    X = 5000 + np.random.default_rng(0).normal(size=(200, 3))
+    rbm = RBM(2, visible="gaussian", random_state=0, **settings).fit(X)
+    assert rbm.n_iter_ == 20 and (rbm.intercept_visible_ > 1000).all()
+    with pytest.raises(ArithmeticError, match="training diverged"):
+        rbm.set_params(learning_rate=1e6, annealing=None).partial_fit(X)
+
+
 def test_a_failed_fit_keeps_the_last_whole_epoch():
     X = np.random.default_rng(0).normal(size=(200, 4))
     rbm = RBM(3, visible="gaussian", n_iter=2, random_state=0).fit(X)

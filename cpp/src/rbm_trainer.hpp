@@ -85,8 +85,10 @@ protected:
         return std::sqrt(squares / static_cast<double>(visible_ * hidden_));
     }
 
-    // Throws where the last step's parameters have left every sensible range.
-    void check_size() const {
+    // Throws where the last step's parameters have left every sensible range. means: of visible units that take any real
+    // value, 0 of others; null: all are 0. Biases follow such means: a visible one is let go a hundred times as far, a hidden
+    // one counts as it stands at the means.
+    void check_size(const T* means = nullptr) const {
         double largest = 0;
         bool finite = true;
         const auto look = [&](T value) {
@@ -99,8 +101,16 @@ protected:
                 for (std::int64_t j = 0; j < work_.weights.valid_cols(p); ++j) look(panel.row(i)[j]);
             }
         }
-        std::for_each(work_.visible_bias, work_.visible_bias + visible_, look);
-        std::for_each(work_.hidden_bias, work_.hidden_bias + hidden_, look);
+        for (std::int64_t i = 0; i < visible_; ++i) {
+            const T b = work_.visible_bias[i], free = means ? 100 * std::abs(means[i]) : T(0);
+            look(std::isfinite(b) ? std::max(T(0), std::abs(b) - free) : b);
+        }
+        for (std::int64_t j = 0; j < hidden_; ++j) {
+            const T c = work_.hidden_bias[j];
+            T at_means = c;
+            for (std::int64_t i = 0; means && i < visible_; ++i) at_means += means[i] * work_.weights.at(i, j);
+            look(std::isfinite(c) && std::abs(at_means) < std::abs(c) ? at_means : c);
+        }
         if (!finite || largest > options_.divergence_limit) {
             throw DivergenceError(message("training diverged in epoch ", work_.epochs, ": ",
                                           finite ? message("a parameter of size ", largest) : "a parameter is not finite",

@@ -1,121 +1,9 @@
 #include <cmath>
 
 #include "harmonium/math.hpp"
-#include "harmonium/normal.hpp"
 #include "unit_states.hpp"
 
 namespace harmonium {
-
-namespace {
-
-// Of one hidden unit: log integral exp(theta h) times its base measure.
-double log_normaliser(UnitType type, double theta) {
-    switch (type) {
-        case UnitType::bernoulli: return softplus(theta);
-        case UnitType::gaussian: return 0.5 * theta * theta + half_log_two_pi;
-        default: return rectified_log_normaliser(theta);
-    }
-}
-
-double log_sum_exp(const std::vector<double>& x) {
-    const double largest = *std::max_element(x.begin(), x.end());
-    double sum = 0;
-    for (const double value : x) sum += exp(value - largest);
-    return largest + log(sum);
-}
-
-// The log integral over h given v is a sum over hidden units or choices; here for v with single units changed.
-template <class T>
-class Changes {
-public:
-    Changes(const UnitRbm<T>& model, double exposure, const T* activation)
-        : model_(model), theta_(model.hidden.units()), moved_(theta_.size()) {
-        for (std::size_t j = 0; j < theta_.size(); ++j) {
-            theta_[j] = static_cast<double>(activation[j]) + exposure * static_cast<double>(model.hidden_bias[j]);
-        }
-    }
-
-    // log integral over h when unit `off` (< 0: none) loses `less` and unit `on` gains `more`.
-    double operator()(std::int64_t off, double less, std::int64_t on, double more) {
-        moved_ = theta_;
-        add(off, -less);
-        add(on, more);
-        double sum = 0;
-        for (const UnitGroup& group : model_.hidden.groups) {
-            if (group.type == UnitType::categorical) {
-                sum += log_sum_exp({moved_.begin() + group.first, moved_.begin() + group.first + group.count});
-                continue;
-            }
-            for (std::int64_t j = group.first; j < group.first + group.count; ++j) sum += log_normaliser(group.type, moved_[j]);
-        }
-        return sum;
-    }
-
-    // How far from its bias a gaussian unit can be given the others, 9 standard deviations included.
-    double reach(std::int64_t unit, double value) const {
-        const T* w = model_.weights.row(unit);
-        double moves = 0, squares = 0;
-        for (std::size_t j = 0; j < theta_.size(); ++j) {
-            const auto weight = static_cast<double>(w[j]);
-            const bool bounded = model_.hidden.groups[0].type == UnitType::bernoulli;
-            moves += std::abs(weight) * (bounded ? 1.0 : std::abs(theta_[j] - weight * value) + 1);
-            squares += bounded ? 0.0 : weight * weight;
-        }
-        const double variance = 1 / (1 - std::min(squares, 0.9999));  // of weights that leave a proper density
-        return moves * variance + 9 * std::sqrt(variance);
-    }
-
-private:
-    void add(std::int64_t unit, double amount) {
-        if (unit < 0 || amount == 0) return;
-        const T* w = model_.weights.row(unit);
-        for (std::size_t j = 0; j < moved_.size(); ++j) moved_[j] += amount * static_cast<double>(w[j]);
-    }
-
-    const UnitRbm<T>& model_;
-    std::vector<double> theta_, moved_;
-};
-
-template <class T>
-double pseudo(const UnitRbm<T>& model, const T* v, double exposure, const T* activation) {
-    Changes<T> log_integral(model, exposure, activation);
-    const T* b = model.visible_bias;
-    const double here = log_integral(-1, 0, -1, 0);
-    double sum = 0;
-    for (const UnitGroup& group : model.visible.groups) {
-        const std::int64_t end = group.first + group.count;
-        for (std::int64_t i = group.first; i < end; ++i) {
-            const auto value = static_cast<double>(v[i]);
-            if (group.type == UnitType::bernoulli) {
-                const double flip = 1 - 2 * value;
-                sum -= softplus(log_integral(-1, 0, i, flip) - here + flip * static_cast<double>(b[i]));
-            } else if (group.type == UnitType::gaussian) {
-                // Its density given the others: normals of variance 1, whose means h moves, or wider where h is unbounded.
-                // The trapezoidal rule at 0.4 standard deviations is exact to rounding.
-                const auto centre = static_cast<double>(b[i]);
-                const double reach = log_integral.reach(i, value);
-                const std::int64_t points = static_cast<std::int64_t>(std::ceil(2 * reach / 0.4)) + 1;
-                const double low = centre - reach, width = 2 * reach / static_cast<double>(points - 1);
-                std::vector<double> terms(points);
-                for (std::int64_t k = 0; k < points; ++k) {
-                    const double x = low + width * static_cast<double>(k);
-                    terms[k] = log_integral(-1, 0, i, x - value) - 0.5 * (x - centre) * (x - centre);
-                }
-                sum += here - 0.5 * (value - centre) * (value - centre) - log_sum_exp(terms) - log(width);
-            } else if (value != 0) {  // the choice that is on, or a word of the bag, against all others
-                std::vector<double> terms(group.count);
-                for (std::int64_t k = group.first; k < end; ++k) {
-                    terms[k - group.first] =
-                        (k == i ? here : log_integral(i, 1, k, 1)) + static_cast<double>(b[k]) - static_cast<double>(b[i]);
-                }
-                sum += value * (here - log_sum_exp(terms));
-            }
-        }
-    }
-    return sum;
-}
-
-}  // namespace
 
 template <class T>
 void rbm_free_energy(Context& context, const UnitRbm<T>& model, const UnitData<T>& v, double* out) {
@@ -136,31 +24,6 @@ void rbm_free_energy(Context& context, const UnitRbm<T>& model, const UnitData<T
             const double times = v.exposure ? static_cast<double>(v.exposure[first + i]) : 1;
             out[first + i] = times * square - out[first + i] - own_term(model.visible, part, i, model.visible_bias);
         }
-    }
-}
-
-template <class T>
-void rbm_pseudo_log_likelihood(Context& context, const UnitRbm<T>& model, const UnitData<T>& v, double* out) {
-    constexpr std::int64_t step = 256;
-    const PanelModel<T> panels(model);
-    const std::int64_t n = v.states.rows(), visible = model.visible.units(), hidden = model.hidden.units();
-    require(v.states.cols() == visible, "RBM: X has ", v.states.cols(), " columns, the model has ", visible);
-    PanelMemory<T> memory(std::min(step, n), hidden);
-    context.reserve_scratch(static_cast<std::size_t>(visible + hidden) * sizeof(T));
-    for (std::int64_t first = 0; first < n; first += step) {
-        context.poll(static_cast<double>(first) / static_cast<double>(n));
-        const std::int64_t count = std::min(step, n - first);
-        const States<T> part = v.states.rows_from(first, count);
-        const Panels<T> activation(memory.memory.data(), count, hidden);
-        binary_gemm<T>(context, part, panels.weights.panels, false, false, activation);
-        context.reserve_scratch(static_cast<std::size_t>(visible + hidden) * sizeof(T));
-        context.parallel_for(count, [&](std::int64_t i, int worker) {
-            T* row = context.template scratch<T>(worker);
-            T* a = row + visible;
-            StateBuffer<T>::read_row(part, i, row);
-            for (std::int64_t j = 0; j < hidden; ++j) a[j] = activation.at(i, j);
-            out[first + i] = pseudo(model, row, v.exposure ? static_cast<double>(v.exposure[first + i]) : 1.0, a);
-        });
     }
 }
 
@@ -273,7 +136,6 @@ void rbm_anneal(Context& context, const UnitRbm<T>& model, const double* base, c
 
 #define HARMONIUM_INSTANTIATE(T)                                                                                        \
     template void rbm_free_energy(Context&, const UnitRbm<T>&, const UnitData<T>&, double*);                            \
-    template void rbm_pseudo_log_likelihood(Context&, const UnitRbm<T>&, const UnitData<T>&, double*);                  \
     template void rbm_enumerate(Context&, const UnitRbm<T>&, bool, std::int64_t, std::int64_t, double*, double*);       \
     template void rbm_anneal(Context&, const UnitRbm<T>&, const double*, const double*, std::int64_t, const UnitData<T>&, \
                              std::uint64_t, std::int64_t, double*, Matrix<T>);

@@ -30,6 +30,11 @@ public:
         if (options.learn_variance) batch_.measure(!state.initialised);
         if (!state.initialised) initialise();
         choose_monitored();
+        real_means_.assign(visible_, T(0));
+        for (const UnitGroup& group : state.visible.groups) {
+            if (group.type != UnitType::gaussian) continue;
+            std::copy(work_.visible_bias + group.first, work_.visible_bias + group.first + group.count, real_means_.data() + group.first);
+        }
     }
 
     RbmEpoch epoch() {
@@ -44,7 +49,7 @@ public:
             step(n == chains && rows_ - first - n < chains);
         }
         ++work_.epochs;
-        check_size();
+        check_size(real_means_.data());
         work_.commit(state_);
         model_phase_.commit(context_, work_, batch_);
         if (state_.visible_scale) std::copy(batch_.scale().begin(), batch_.scale().end(), state_.visible_scale);
@@ -325,7 +330,7 @@ private:
     PanelMemory<T> data_;
     Transposed<T> of_data_, of_model_;
     ModelPhase<T> model_phase_;
-    std::vector<T> data_means_, differences_, hidden_data_;
+    std::vector<T> data_means_, differences_, hidden_data_, real_means_;
     AlignedVector<T> hidden_difference_, mu_g_;
     std::vector<double> g_lambda_, activity_by_unit_, singular_;
     std::vector<std::int64_t> monitored_;
