@@ -145,8 +145,11 @@ class UnitsRBM(UnitScoresRBM):
     def partial_fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> Any:
         """Train on with one pass over X, in batches; the first call starts as `fit` does.
 
-        ``fit`` with n_iter=k is the same, bit for bit, as k calls with the same X (unless entries are missing), and
-        with ``shuffle=False`` the same as calls with its batches one by one.
+        ``fit`` with n_iter=k is the same, bit for bit, as k calls with the same X (unless entries are missing). With
+        ``shuffle=False`` and one pass it is the same as calls with its batches one by one, but for what is taken over
+        all rows of a call: the mean of `sample_weight`, the mean size of bags of words, and the standard deviations
+        that `learn_variance` starts from; for the fast weights of method="fpcd", which begin at 0 in every pass; and
+        for the `h_samples_` of method="exact", drawn at the end of one. Weights count against those of the same call.
 
         Parameters
         ----------
@@ -193,10 +196,10 @@ class UnitsRBM(UnitScoresRBM):
         states = layer.encode(f"{who}: X", checked, dtype, scale, check_range=self.check_range)
         if self.allow_missing and not states.states.is_bits():
             raise ValueError(f"{who}: allow_missing=True takes 0 and 1, X holds values between")
-        if fresh and self.learn_variance and (found := _constant_columns(layer, checked, weight, dtype)):
+        if fresh and self.learn_variance and (constant := _constant_columns(layer, checked, weight, dtype)):
             warnings.warn(
                 f"{who}: the variance of a constant column cannot be learned and stays 1: X has the same value in "
-                f"{'columns' if len(found) > 1 else 'column'} {', '.join(map(str, found[:10]))}",
+                f"{'columns' if len(constant) > 1 else 'column'} {', '.join(map(str, constant[:10]))}",
                 UserWarning,
                 stacklevel=3,
             )

@@ -30,7 +30,8 @@ class RBM(UnitsRBM):
     n_categories : int, array-like of int or None, default=None
         Of all or each of the categorical columns. None: one more than the largest code in X.
     learn_variance : bool, default=False
-        Learn the standard deviations of gaussian columns given h, `visible_scale_`. False: 1.
+        Learn the standard deviations of gaussian columns given h, `visible_scale_`, from those in X. False, and of
+        constant columns: 1.
     method : {"pcd", "cd", "fpcd", "pt", "exact"}, default="pcd"
         pcd: the model's states are persistent chains (Tieleman 2008). cd: they start from the data (Hinton 2002).
         fpcd: chains that see fast weights added, which make them move on (Tieleman and Hinton 2009). pt: chains at
@@ -72,7 +73,8 @@ class RBM(UnitsRBM):
         Draw a new order of the rows for every pass.
     draw_data : bool, default=False
         Values of X between 0 and 1 are probabilities: draw bits from them, anew in every pass (Salakhutdinov and Murray
-        2008), rather than use them as they are. The model is then one of binary data, and as fast.
+        2008), rather than use them as they are. The model is then one of binary data, and as fast. Columns
+        of other types stay as they are.
     allow_missing : bool, default=False
         NaN in X are entries that are not known, of bernoulli columns and of categorical columns of codes: they are
         drawn given the others in every step, which maximises the likelihood of those that are known. They begin anew in
@@ -91,8 +93,8 @@ class RBM(UnitsRBM):
     intercept_hidden_, intercept_visible_ : arrays of shape (n_components,) and (n_features,)
         Biases c and b.
     h_samples_ : array of shape (n_chains, n_components)
-        Hidden states of the persistent chains; with cd, drawn from the model's side of the pass's last whole batch; with
-        exact, drawn from the model after every pass.
+        Hidden states of the persistent chains; with cd, drawn from the model's side of the pass's last whole batch;
+        with exact, drawn from the model after every pass.
     visible_offset_, hidden_offset_ : arrays of shape (n_features,) and (n_components,)
         Running means of the data and of p(h = 1 | data).
     visible_scale_ : array of shape (n_units,)
