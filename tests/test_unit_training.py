@@ -113,6 +113,17 @@ def test_fit_is_so_many_calls_of_partial_fit_on_any_number_of_threads(kind, set_
     assert whole.n_features_in_ == X.shape[1] and len(whole.history_["reconstruction_error"]) == 3
 
 
+@pytest.mark.parametrize("kind", [kind for kind in TRAINED if kind.visible != "count"], ids=str)
+@pytest.mark.parametrize("method", ["pcd", "cd"])
+def test_a_pass_in_order_is_so_many_calls_with_its_batches(kind, method):
+    X = random_data(kind, 110)
+    whole = make(kind, n_iter=1, method=method, shuffle=False, momentum=0.5, n_chains=30).fit(X)
+    parts = make(kind, method=method, shuffle=False, momentum=0.5, n_chains=30)
+    for first in range(0, 110, 40):
+        parts.partial_fit(X[first : first + 40])
+    same_model(whole, parts)
+
+
 @pytest.mark.parametrize("kind", TRAINED, ids=str)
 def test_saved_pickled_and_cloned(kind, tmp_path):
     X = random_data(kind)

@@ -114,3 +114,21 @@ def test_rows_of_weight_0_are_not_warned_of():
     X = np.random.default_rng(0).normal(size=(50, 3))
     X[3] = 1e4
     RBM(2, visible="gaussian", n_iter=0).fit(X, sample_weight=np.arange(50) != 3)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in TRAINED if kind.hidden == "bernoulli"], ids=str)
+@pytest.mark.parametrize("settings", [{}, {"sparsity_cost": 0.5, "momentum": 0.5}, {"centering": False}], ids=str)
+def test_a_weight_of_2_is_two_rows_and_one_of_0_none(kind, settings):
+    """Exact gradients of all rows at once; of real columns with their variances."""
+    X = random_data(kind, 50)
+    weight = np.random.default_rng(0).integers(0, 3, 50)
+    settings = {
+        "method": "exact",
+        "batch_size": 200,
+        "n_iter": 10,
+        "learning_rate": 0.1,
+        "learn_variance": "gaussian" in dict(kind.blocks),
+        **settings,
+    }
+    weighted = make(kind, **settings).fit(X, sample_weight=weight)
+    same_but_for_rounding(weighted, make(kind, **settings).fit(np.repeat(X, weight, axis=0)))

@@ -144,8 +144,11 @@ class UnitsRBM(UnitScoresRBM):
     def partial_fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> Any:
         """Train on with one pass over X, in batches; the first call starts as `fit` does.
 
-        ``fit`` with n_iter=k is the same, bit for bit, as k calls with the same X (unless entries are missing), and
-        with ``shuffle=False`` the same as calls with its batches one by one.
+        ``fit`` with n_iter=k is the same, bit for bit, as k calls with the same X (unless entries are missing). With
+        ``shuffle=False`` and one pass it is the same as calls with its batches one by one, but for what is taken over
+        all rows of a call: the mean of `sample_weight`, the mean size of bags of words, and the standard deviations
+        that `learn_variance` starts from; for the fast weights of method="fpcd", which begin at 0 in every pass; and
+        for the `h_samples_` of method="exact", drawn at the end of one. Weights count against those of the same call.
 
         Parameters
         ----------

@@ -35,7 +35,8 @@ class RBM(UnitsRBM):
         of the rows but not in all; else it holds codes. After a fit both forms are taken, by their number of columns;
         what is drawn has the form of the fit.
     learn_variance : bool, default=False
-        Learn the standard deviations of gaussian columns given h, `visible_scale_`. False: 1.
+        Learn the standard deviations of gaussian columns given h, `visible_scale_`, from those in X. False, and of
+        constant columns: 1.
     method : {"pcd", "cd", "fpcd", "pt", "exact"}, default="pcd"
         pcd: the model's states are persistent chains (Tieleman 2008). cd: they start from the data (Hinton 2002).
         fpcd: chains that see fast weights added, which make them move on (Tieleman and Hinton 2009). pt: chains at
@@ -78,7 +79,8 @@ class RBM(UnitsRBM):
         Draw a new order of the rows for every pass.
     draw_data : bool, default=False
         Values of X between 0 and 1 are probabilities: draw bits from them, anew in every pass (Salakhutdinov and Murray
-        2008), rather than use them as they are. The model is then one of binary data, and as fast.
+        2008), rather than use them as they are. The model is then one of binary data, and as fast. Columns
+        of other types stay as they are.
     allow_missing : bool, default=False
         NaN in X are entries that are not known, of bernoulli columns and of categorical columns of codes: they are
         drawn given the others in every step, which maximises the likelihood of those that are known. They begin anew in
