@@ -352,3 +352,10 @@ def test_the_energy_of_sparse_rows_leaves_them_sparse(visible, hidden):
     tracemalloc.stop()
     assert most < n * columns  # not even a byte for each entry
     tolerance.near_sum(found, expected, np.full(n, 200.0), 100)
+
+
+def test_duplicates_of_narrow_integers_are_summed_whole():
+    """200 + 57 wraps to 1 in uint8, which would pass for a bit."""
+    X = sp.csr_matrix((np.array([200, 57], np.uint8), np.array([0, 0]), np.array([0, 2])), shape=(1, 3))
+    with pytest.raises(ValueError, match="contains 257 in row 0, column 0"):
+        RBM(2).fit(X)

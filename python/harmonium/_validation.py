@@ -107,7 +107,7 @@ def _sparse(who: str, X: Any, dtype: np.dtype, check_range: bool) -> _core.State
     except ValueError as error:
         raise ValueError(f"{who} is not a valid CSR matrix: {error}") from None
     if not X.has_canonical_format:
-        X = X.copy()
+        X = X.astype(np.float64) if X.dtype.kind in "iu" else X.copy()  # 200 + 57 is 1 in uint8
         X.sum_duplicates()
     values = np.asarray(X.data)
     # As one row: the message then counts stored entries, so it is put right below.
