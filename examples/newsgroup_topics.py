@@ -15,8 +15,7 @@ What it takes to see topics: (1) counts replaced by the rounded logarithm of 1 +
 come in bursts; (2) no post of more than 100 words, longer ones are thinned at random: the input of the hidden units
 grows with the size, and a few long posts would rule the gradient; (3) no words of few posts, such as those of encoded
 binaries; (4) many steps, with momentum: at first all hidden units learn the same contrast, short questions against long
-arguments, and they part late; (5) biases of the words set to their frequencies: training begins with those of its first
-posts, too few to tell rare words; (6) hidden units that are drawn, gently, towards being on in a tenth of the posts:
+arguments, and they part late; (5) hidden units that are drawn, gently, towards being on in a tenth of the posts:
 otherwise they are on in half of them, and several together make a topic.
 
 Data: DIR/newsgroups20_2000.npz with bags of words as CSR matrices (`train_data`, `train_indices`, `train_indptr`,
@@ -113,13 +112,11 @@ def main() -> None:
         sparsity_cost=0.02,
         sparsity_target=0.1,
         batch_size=25,
+        n_iter=n_epochs,
         random_state=arguments.seed,
-    ).partial_fit(train)
-    rbm.intercept_visible_ = np.log(frequency).astype(np.float32)
-    for epoch in range(2, n_epochs + 1):
-        rbm.partial_fit(train)
-        if epoch % 25 == 0:
-            print(f"epoch {epoch}: a unit is on in {100 * rbm.history_['hidden_activity'][-1]:.0f} % of the posts")
+        verbose=1,
+    ).fit(train)
+    rbm.verbose = 0
     print(f"{train.shape[0]} posts, {train.sum()} words, {n_hidden} hidden units, {n_epochs} epochs of CD-1")
 
     size = np.asarray(test.sum(axis=1)).ravel()
