@@ -12,7 +12,7 @@ from sklearn.preprocessing import Binarizer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import tolerance
-from harmonium import RBM, RBMClassifier
+from harmonium import RBM, RBMClassifier, load, save
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +131,13 @@ def test_refused_rows(fitted):
         fitted.predict(sp.csr_matrix((2, 64)))
     with pytest.raises(ValueError, match="y holds 12"):
         fitted.sample(2, y=12)
+
+
+def test_it_is_saved_with_the_machine_inside(fitted, digits, tmp_path):
+    save(fitted, tmp_path / "model")
+    again = load(tmp_path / "model")
+    assert repr(again) == repr(fitted) and repr(again.rbm_) == repr(fitted.rbm_)
+    tolerance.same_bits(again.predict_proba(digits[0][:50]), fitted.predict_proba(digits[0][:50]))
+    again.partial_fit(digits[0][:50], digits[1][:50])
+    clone_of_old = load(tmp_path / "model").partial_fit(digits[0][:50], digits[1][:50])
+    tolerance.same_bits(again.rbm_.components_, clone_of_old.rbm_.components_)

@@ -11,7 +11,8 @@ the weights. All else stands in the safetensors metadata, whose values are strin
 ``fortran_order`` names the arrays to be laid out column by column in memory again. JSON has no tuple and no
 infinity, so these are written as ``{"$tuple": [...]}`` and ``{"$float": "inf"}``; column names as
 ``{"$names": [...]}``, other arrays as ``{"$array": {"dtype": ..., "values": [...]}}``. A parameter that is an array of
-numbers is stored under ``parameters.<name>``, and is ``{"$tensor": ...}`` here.
+numbers is stored under ``parameters.<name>``, and is ``{"$tensor": ...}`` here. An estimator inside is
+``{"$estimator": {class, parameters, attributes}}``, its arrays have its name and a dot before their own.
 
 Loading runs no code from the file: it builds one of the classes listed here and fills in data.
 """
@@ -31,6 +32,7 @@ import safetensors
 import safetensors.numpy
 from sklearn.utils.validation import check_is_fitted
 
+from .classifier import RBMClassifier
 from .factor_analysis import FactorAnalysis
 from .linear_factor_model import LinearFactorModel
 from .ppca import PPCA
@@ -42,7 +44,9 @@ FORMAT = "harmonium"
 FORMAT_VERSION = 1
 
 # The only classes a file can name. A new estimator is added here.
-_CLASSES: dict[str, Any] = {cls.__name__: cls for cls in (RBM, BernoulliRBM, PPCA, FactorAnalysis, LinearFactorModel)}
+_CLASSES: dict[str, Any] = {
+    cls.__name__: cls for cls in (RBM, BernoulliRBM, RBMClassifier, PPCA, FactorAnalysis, LinearFactorModel)
+}
 
 _PLAIN = "biufUO"  # kinds of arrays whose elements JSON holds, objects among them if they are such
 
@@ -93,41 +97,11 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
             f"save: {type(estimator).__module__}.{name} is none of harmonium's estimators {sorted(_CLASSES)}"
         )
     check_is_fitted(estimator)
-    parameters = estimator.get_params(deep=False)
-    tensors, attributes = {}, {}
-    for key, value in estimator.__getstate__().items():
-        if key in parameters:
-            continue
-        if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
-            tensors[key] = value
-            continue
-        try:
-            attributes[key] = _to_json(value, f"{name}.{key}")
-        except TypeError:
-            if not key.startswith("_"):
-                raise
-            # What scikit-learn hangs on an estimator: callbacks, metadata requests. No part of the model.
-    if not isinstance(parameters.get("random_state"), int | np.integer | None):
-        warnings.warn(
-            f"save: random_state is a {type(parameters['random_state']).__name__}, which is not stored; "
-            "the loaded estimator will have random_state=None",
-            UserWarning,
-            stacklevel=2,
-        )
-        parameters["random_state"] = None
-    stored = {}
-    for key, value in parameters.items():
-        if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
-            tensors[f"parameters.{key}"] = value
-            stored[key] = {"$tensor": f"parameters.{key}"}
-        else:
-            stored[key] = _to_json(value, f"{name}({key}=...)")
+    tensors: dict[str, np.ndarray] = {}
     header = {
-        "class": name,
+        **_described(estimator, "", tensors),
         "harmonium_version": _version(),
-        "dtype": estimator.components_.dtype.name,
-        "parameters": stored,
-        "attributes": attributes,
+        "dtype": next(array.dtype.name for key, array in tensors.items() if key.endswith("components_")),
         "fortran_order": sorted(key for key, array in tensors.items() if array.flags.fnc),
     }
     metadata = {
@@ -137,6 +111,44 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     }
     contiguous = {key: np.ascontiguousarray(array) for key, array in tensors.items()}
     _write_atomically(Path(path), safetensors.numpy.save(contiguous, metadata))
+
+
+def _described(estimator: Any, prefix: str, tensors: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Class, parameters and attributes of an estimator; its arrays go into `tensors`, under names with this prefix."""
+    name = type(estimator).__name__
+    parameters = estimator.get_params(deep=False)
+    if not isinstance(parameters.get("random_state"), int | np.integer | None):
+        warnings.warn(
+            f"save: random_state is a {type(parameters['random_state']).__name__}, which is not stored; "
+            "the loaded estimator will have random_state=None",
+            UserWarning,
+            stacklevel=3,
+        )
+        parameters["random_state"] = None
+
+    def stored(key: str, value: Any, where: str) -> Any:
+        if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+            tensors[key] = value
+            return {"$tensor": key}
+        if type(value) is _CLASSES.get(type(value).__name__):
+            return {"$estimator": _described(value, f"{key}.", tensors)}
+        return _to_json(value, where)
+
+    attributes = {}
+    for key, value in estimator.__getstate__().items():
+        if key in parameters:
+            continue
+        try:
+            form = stored(prefix + key, value, f"{name}.{key}")
+        except TypeError:
+            if not key.startswith("_"):
+                raise
+            # What scikit-learn hangs on an estimator: callbacks, metadata requests. No part of the model.
+            continue
+        if prefix + key not in tensors:  # an array is found by its name
+            attributes[key] = form
+    kept = {key: stored(f"{prefix}parameters.{key}", value, f"{name}({key}=...)") for key, value in parameters.items()}
+    return {"class": name, "parameters": kept, "attributes": attributes}
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -171,30 +183,41 @@ def load(path: str | os.PathLike[str]) -> Any:
     RBM(n_components=4, n_iter=2, random_state=0)
     """
     header, tensors = read_file(path)
+    fortran_order = set(header["fortran_order"])
+    arrays = {key: np.asfortranarray(array) if key in fortran_order else array for key, array in tensors.items()}
+    estimator = _built(os.fspath(path), header, arrays)
+    check_is_fitted(estimator)
+    return estimator
+
+
+def _built(path: str, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
+    """The estimator that a header describes, its arrays under their own names."""
     cls = _CLASSES.get(header["class"])
     if cls is None:
         raise ValueError(
-            f"load: {os.fspath(path)!r} holds a {header['class']!r}, "
-            f"harmonium {_version()} only knows {sorted(_CLASSES)}"
+            f"load: {path!r} holds a {header['class']!r}, harmonium {_version()} only knows {sorted(_CLASSES)}"
         )
-    fortran_order = set(header["fortran_order"])
-    state = {key: from_json(value) for key, value in header["attributes"].items()}
-    arrays = {key: np.asfortranarray(array) if key in fortran_order else array for key, array in tensors.items()}
-    parameters = {}
-    for key, value in header["parameters"].items():
-        of_parameter = isinstance(value, dict) and value == {"$tensor": f"parameters.{key}"}
-        parameters[key] = arrays.pop(f"parameters.{key}", None) if of_parameter else from_json(value)
-    state |= arrays
+
+    def read(key: str, form: Any) -> Any:
+        match form:
+            case {"$tensor": _}:
+                return arrays.pop(key, None)
+            case {"$estimator": {"class": str(), "parameters": dict(), "attributes": dict()} as inner}:
+                own = [name for name in arrays if name.startswith(f"{key}.")]
+                return _built(path, inner, {name.removeprefix(f"{key}."): arrays.pop(name) for name in own})
+        return from_json(form)
+
+    parameters = {key: read(f"parameters.{key}", form) for key, form in header["parameters"].items()}
+    state = {key: read(key, form) for key, form in header["attributes"].items()} | arrays
     for key in state:
         # An attribute that hides a method would make a broken estimator out of a doctored file.
         if not key.isidentifier() or key.startswith("__") or callable(getattr(cls, key, None)):
-            raise ValueError(f"load: {os.fspath(path)!r} holds an attribute {key!r}, no part of a {cls.__name__}")
+            raise ValueError(f"load: {path!r} holds an attribute {key!r}, no part of a {cls.__name__}")
     try:
         estimator = cls(**parameters)
     except TypeError as error:
-        raise ValueError(f"load: {os.fspath(path)!r} has parameters that do not fit: {error}") from error
+        raise ValueError(f"load: {path!r} has parameters that do not fit: {error}") from error
     estimator.__setstate__(estimator.__getstate__() | state)
-    check_is_fitted(estimator)
     return estimator
 
 
