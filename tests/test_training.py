@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -326,3 +327,12 @@ def test_momentum_and_decay_do_what_they_say(digits):
     assert decayed.history_["weight_rms"][-1] < 0.9 * plain.history_["weight_rms"][-1]
     assert faster.history_["weight_rms"][-1] > 2 * plain.history_["weight_rms"][-1]
     assert faster.score(X) > plain.score(X)
+
+
+def test_units_without_weights_are_told_of(digits):
+    """A penalty that is larger than the gradient leaves nothing of the weights; activities stay at one half."""
+    with pytest.warns(UserWarning, match=r"20 of 20 hidden units have no weight .* l1=10"):
+        RBM(20, l1=10, n_iter=20, random_state=0).fit(digits)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        RBM(20, n_iter=0, random_state=0).fit(digits)

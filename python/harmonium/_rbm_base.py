@@ -20,6 +20,7 @@ from ._rbm_scores import ScoringRBM
 from ._validation import bit_words, check_choice, check_flag, check_number, check_X, float_dtype, states
 
 _HARDLY = 0.005  # of a mean activity: the unit is taken to be always off, or on
+_NO_WEIGHT = 0.001  # all weights start ten times larger
 
 
 def _flat(weights: np.ndarray, visible_bias: np.ndarray, hidden_bias: np.ndarray) -> np.ndarray:
@@ -304,6 +305,15 @@ class BaseRBM(CallbackMixin, ScoringRBM):
 
     def _warn_of_saturation(self) -> None:
         """Say so where many hidden units are the same for (nearly) all data of the last hundred batches."""
+        dead = int((np.abs(self.components_).max(axis=1) < _NO_WEIGHT).sum())
+        if 10 * dead > len(self.components_):
+            warnings.warn(
+                f"{type(self).__name__}: {dead} of {len(self.components_)} hidden units have no weight of {_NO_WEIGHT} or "
+                "more, they tell nothing about the data; try smaller penalties "
+                f"(weight_decay={self.weight_decay:g}, l1={getattr(self, 'l1', 0):g}) or fewer n_components",
+                UserWarning,
+                stacklevel=4,
+            )
         if getattr(self, "hidden", "bernoulli") != "bernoulli":
             return
         off, on = (int((level < _HARDLY).sum()) for level in (self.hidden_offset_, 1 - self.hidden_offset_))
