@@ -16,8 +16,6 @@ Rbm<T> model_of(const Array<T>& weights, const Array<T>& visible_bias, const Arr
             const_cast<T*>(vector(hidden_bias, w.cols))};
 }
 
-// counters: steps, epochs, whether initialised, steps averaged. They, travelled and a row of quantities are written with each epoch that training
-// commits, before Python runs at all: a signal that is raised there finds arrays and counters of the same epoch.
 template <class T>
 void train(const PyStates& x, Array<T> weights, Array<T> visible_bias, Array<T> hidden_bias, Array<T> last_weights,
            Array<T> last_visible_bias, Array<T> last_hidden_bias, Array<T> visible_offset,
@@ -41,15 +39,7 @@ void train(const PyStates& x, Array<T> weights, Array<T> visible_bias, Array<T> 
         state.hidden_velocity = mutable_vector(hidden_velocity, w.cols);
     }
     state.chains = mutable_bits(chains, w.cols);
-    std::int64_t* counted = mutable_vector(counters, 4);
-    const Matrix<double> recorded = mutable_matrix(quantities);
-    state.steps = static_cast<std::uint64_t>(counted[0]);
-    state.epochs = static_cast<std::uint64_t>(counted[1]);
-    state.initialised = counted[2] != 0;
-    const WrittenBack begun(state.initialised, counted[2]);
-    state.averaged = static_cast<std::uint64_t>(counted[3]);
-    double* distance = mutable_vector(travelled, 1);
-    state.travelled = *distance;
+    TrainingProgress<RbmState<T>> done(state, counters, travelled, quantities);
     RbmOptions options;
     require(method == "cd" || method == "pcd", "method=\"", method, "\" is not known");
     options.method = method == "cd" ? Method::cd : Method::pcd;
@@ -70,16 +60,8 @@ void train(const PyStates& x, Array<T> weights, Array<T> visible_bias, Array<T> 
     const States<T> view = x.view<T>();
     py::gil_scoped_release release;
     InterruptibleContext context;
-    std::int64_t row = 0;
-    rbm_train<T>(context, view, options, recorded.rows, state, [&](const RbmEpoch& epoch) {
-        counted[0] = static_cast<std::int64_t>(state.steps);
-        counted[1] = static_cast<std::int64_t>(state.epochs);
-        counted[3] = static_cast<std::int64_t>(state.averaged);
-        *distance = state.travelled;
-        const double values[] = {epoch.pseudo_log_likelihood, epoch.hidden_activity, epoch.weight_rms};
-        std::copy(values, values + 3, recorded.row(row++));
-        py::gil_scoped_acquire gil;
-        return on_epoch().template cast<bool>();
+    rbm_train<T>(context, view, options, done.epochs(), state, [&](const RbmEpoch& epoch) {
+        return done.epoch_end(epoch.pseudo_log_likelihood, epoch, on_epoch);
     });
 }
 

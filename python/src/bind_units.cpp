@@ -91,15 +91,7 @@ void train(const PyStates& x, const py::object& sample_weight, const py::object&
     auto swaps = arrays["swaps"].cast<Array<double>>();
     state.swaps = mutable_vector(swaps, options.n_temperatures - 1);
 
-    std::int64_t* counted = mutable_vector(counters, 4);
-    const Matrix<double> recorded = mutable_matrix(quantities);
-    state.steps = static_cast<std::uint64_t>(counted[0]);
-    state.epochs = static_cast<std::uint64_t>(counted[1]);
-    state.initialised = counted[2] != 0;
-    const WrittenBack begun(state.initialised, counted[2]);
-    state.averaged = static_cast<std::uint64_t>(counted[3]);
-    double* distance = mutable_vector(travelled, 1);
-    state.travelled = *distance;
+    TrainingProgress<UnitRbmState<T>> done(state, counters, travelled, quantities);
     UnitTrainingData<T> data{x.view<T>(), numbers_or_null<T>(sample_weight, x.rows), {}};
     Words known;
     if (!observed.is_none()) {
@@ -108,16 +100,8 @@ void train(const PyStates& x, const py::object& sample_weight, const py::object&
     }
     py::gil_scoped_release release;
     InterruptibleContext context;
-    std::int64_t row = 0;
-    rbm_train<T>(context, data, options, recorded.rows, state, [&](const RbmEpoch& epoch) {
-        counted[0] = static_cast<std::int64_t>(state.steps);
-        counted[1] = static_cast<std::int64_t>(state.epochs);
-        counted[3] = static_cast<std::int64_t>(state.averaged);
-        *distance = state.travelled;
-        const double values[] = {-epoch.pseudo_log_likelihood, epoch.hidden_activity, epoch.weight_rms};
-        std::copy(values, values + 3, recorded.row(row++));
-        py::gil_scoped_acquire gil;
-        return on_epoch().template cast<bool>();
+    rbm_train<T>(context, data, options, done.epochs(), state, [&](const RbmEpoch& epoch) {
+        return done.epoch_end(-epoch.pseudo_log_likelihood, epoch, on_epoch);
     });
 }
 

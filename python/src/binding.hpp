@@ -108,17 +108,46 @@ inline Schedule schedule_of(const std::string& name) {
     throw std::invalid_argument(message("schedule=\"", name, "\" is not known"));
 }
 
-// Writes a flag of the state back however training ends, an error included.
-class WrittenBack {
+// How far training has come, between a state and the arrays that Python keeps of it.
+// counters: steps, epochs, whether initialised, steps averaged. They, travelled and a row of quantities are written with
+// each epoch that training commits, before Python runs at all: a signal that is raised there finds arrays and counters of
+// the same epoch. Whether the state is initialised is written however training ends.
+template <class State>
+class TrainingProgress {
 public:
-    WrittenBack(const bool& flag, std::int64_t& to) : flag_(flag), to_(to) {}
-    ~WrittenBack() { to_ = flag_; }
-    WrittenBack(const WrittenBack&) = delete;
-    WrittenBack& operator=(const WrittenBack&) = delete;
+    TrainingProgress(State& state, Array<std::int64_t>& counters, Array<double>& travelled, Array<double>& quantities)
+        : state_(state), counted_(mutable_vector(counters, 4)), travelled_(mutable_vector(travelled, 1)),
+          recorded_(mutable_matrix(quantities)) {
+        state.steps = static_cast<std::uint64_t>(counted_[0]);
+        state.epochs = static_cast<std::uint64_t>(counted_[1]);
+        state.initialised = counted_[2] != 0;
+        state.averaged = static_cast<std::uint64_t>(counted_[3]);
+        state.travelled = *travelled_;
+    }
+    ~TrainingProgress() { counted_[2] = state_.initialised; }
+    TrainingProgress(const TrainingProgress&) = delete;
+    TrainingProgress& operator=(const TrainingProgress&) = delete;
+
+    std::int64_t epochs() const { return recorded_.rows; }
+
+    // Without the GIL; a true answer of Python stops training.
+    bool epoch_end(double first_quantity, const RbmEpoch& epoch, const py::function& on_epoch) {
+        counted_[0] = static_cast<std::int64_t>(state_.steps);
+        counted_[1] = static_cast<std::int64_t>(state_.epochs);
+        counted_[3] = static_cast<std::int64_t>(state_.averaged);
+        *travelled_ = state_.travelled;
+        const double values[] = {first_quantity, epoch.hidden_activity, epoch.weight_rms};
+        std::copy(values, values + 3, recorded_.row(row_++));
+        py::gil_scoped_acquire gil;
+        return on_epoch().template cast<bool>();
+    }
 
 private:
-    const bool& flag_;
-    std::int64_t& to_;
+    State& state_;
+    std::int64_t* counted_;
+    double* travelled_;
+    Matrix<double> recorded_;
+    std::int64_t row_ = 0;
 };
 
 void bind_ops(py::module_& m);
