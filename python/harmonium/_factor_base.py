@@ -16,7 +16,7 @@ from ._callbacks import CallbackMixin, epoch_loop
 from ._factor_solvers import Covariance, Rows, State
 from ._linear_gaussian import LinearGaussian, check_rows
 from ._missing_em import Observed
-from ._moments import Moments, first_missing, refuse_infinity
+from ._moments import Moments, constant_columns, first_missing, refuse_infinity
 from ._validation import check_number, float_dtype
 
 # Of a column's variance (PPCA: of their mean): noise is not let below. The density stays finite, and in float64 the
@@ -38,6 +38,8 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
     n_samples_seen_: int
     _scatter: np.ndarray
     _total_mean: np.ndarray
+    _low: np.ndarray
+    _high: np.ndarray
 
     # -- given by the classes ----------------------------------------------------------------------------------------
 
@@ -96,9 +98,10 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
         if fresh:
             moments, dtype = batch, float_dtype(data)
         else:
-            moments = Moments(self.n_samples_seen_, self._total_mean, self._scatter).merged(batch)
+            seen = Moments(self.n_samples_seen_, self._total_mean, self._scatter, self._low, self._high)
+            moments = seen.merged(batch)
             dtype = np.dtype(self._dtype)
-        if moments.n > 1 and np.diagonal(moments.scatter).any():
+        if moments.n > 1 and not moments.constant.all():
             self._fit_moments(who, moments, dtype, X, reset=fresh)
         else:  # one row, or rows all the same: no model yet
             if fresh:
@@ -138,7 +141,9 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
         size = np.abs(S).max()
         if np.abs(S - S.T).max() > 1e-6 * size or np.linalg.eigvalsh(S)[0] < -1e-6 * size:
             raise ValueError(f"{who}: covariance is not symmetric and positive semi-definite")
-        moments = Moments(int(n_samples), mean, n_samples * 0.5 * (S + S.T))
+        # Of the rows no more is known than whether they vary.
+        spread = np.where(np.diagonal(S) > 0, np.inf, 0)
+        moments = Moments(int(n_samples), mean, n_samples * 0.5 * (S + S.T), mean - spread, mean + spread)
         self._fit_moments(who, moments, dtype, None, reset=True)
         return self
 
@@ -161,10 +166,10 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
     def _keep(self, moments: Moments | None, dtype: np.dtype) -> None:
         """The statistics that partial_fit adds to, or none."""
         if moments is None:
-            self._drop("_scatter", "_total_mean")
+            self._drop("_scatter", "_total_mean", "_low", "_high")
             return
         self.n_samples_seen_, self._total_mean, self._scatter = moments.n, moments.mean, moments.scatter
-        self._dtype = dtype.name
+        self._low, self._high, self._dtype = moments.low, moments.high, dtype.name
 
     def _drop(self, *names: str) -> None:
         """Attributes that this fit does not have, if an earlier one had."""
@@ -252,23 +257,25 @@ def summarise(who: str, X: np.ndarray) -> tuple[Covariance | Rows | Observed, An
         moments = Moments.of(X, f"{who}: X")
         if moments is not None:
             if n < p > _BY_COLUMNS:
-                return Rows(X.astype(np.float64) - moments.mean), moments.mean, moments
-            return Covariance(moments.covariance, n), moments.mean, moments
+                return Rows(X.astype(np.float64) - moments.mean, moments.constant), moments.mean, moments
+            return Covariance(moments.covariance, n, moments.constant), moments.mean, moments
     else:
         rows = X.astype(np.float64)
         mean = rows.mean(axis=0)
         if np.isfinite(mean).all():
+            low, high = rows.min(axis=0), rows.max(axis=0)
+            mean = np.where(low == high, low, mean)
             rows -= mean
-            return Rows(rows), mean, None
+            constant = constant_columns(low, high, (rows**2).mean(axis=0), mean)
+            return Rows(rows, constant), mean, None
         refuse_infinity(f"{who}: X", rows)
     observed = Observed(X, f"{who}: X")
     return observed, observed.mean, None
 
 
-def column_floor(who: str, variance: Any, mean: Any) -> Any:
+def column_floor(who: str, data: Covariance | Rows | Observed) -> Any:
     """The least noise of every column; ValueError where nothing varies."""
-    # What rounding makes of the variance of a constant.
-    constant = variance <= (8 * np.finfo(np.float64).eps * mean) ** 2
+    variance, constant = data.variance, data.constant
     if constant.all():
         raise ValueError(f"{who}: all {variance.shape[0]} columns of X are constant, there is nothing to model")
     return NOISE_FLOOR * np.where(constant, variance[~constant].mean(), variance)

@@ -29,8 +29,8 @@ class State(NamedTuple):
 class Covariance:
     """The data as their covariance S (p, p): an iteration costs p^3 at most, whatever the number of rows."""
 
-    def __init__(self, S: Any, n: int) -> None:
-        self.S, self.n = S, n
+    def __init__(self, S: Any, n: int, constant: Any = False) -> None:
+        self.S, self.n, self.constant = S, n, constant
         self.variance = np.diagonal(S).copy()
 
     def times(self, B: Any) -> Any:
@@ -55,8 +55,8 @@ class Covariance:
 class Rows:
     """The data as fewer rows than columns: centred, float64 (n, p). An iteration costs n^2 p + n^3."""
 
-    def __init__(self, centred: Any) -> None:
-        self.X, self.n = centred, centred.shape[0]
+    def __init__(self, centred: Any, constant: Any = False) -> None:
+        self.X, self.n, self.constant = centred, centred.shape[0], constant
         self.variance = (centred**2).sum(axis=0) / self.n
 
     def times(self, B: Any) -> Any:

@@ -13,12 +13,11 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _core
-from ._moments import chunks, first_missing, has_missing
+from ._moments import NUMBERS_AT_A_TIME, chunks, first_missing, has_missing
 from ._posterior import centred_chunks, find_patterns, posterior
 from ._rbm_sampling import new_seed
 from ._validation import check_choice, check_number, float_dtype
 
-_NUMBERS_AT_A_TIME = 2**19
 _FACTOR_STREAM, _NOISE_STREAM = 6, 7  # of the random numbers
 
 
@@ -92,7 +91,7 @@ class LinearGaussian(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         X, _, parts = self._rows("score_samples", X)
         self._refuse_zero_noise("score_samples", parts)
         result = np.empty(X.shape[0])
-        for where, rows, patterns in centred_chunks(X, parts.mean, _NUMBERS_AT_A_TIME):
+        for where, rows, patterns in centred_chunks(X, parts.mean, NUMBERS_AT_A_TIME):
             result[where] = posterior(rows, patterns, parts.weights, parts.noise).log_density
         return result
 
@@ -151,12 +150,12 @@ class LinearGaussian(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         mean = np.empty((X.shape[0], k), parts.dtype)
         L = parts.spread
         if not missing:
-            for where, rows, patterns in centred_chunks(X, parts.mean, _NUMBERS_AT_A_TIME):
+            for where, rows, patterns in centred_chunks(X, parts.mean, NUMBERS_AT_A_TIME):
                 found = posterior(rows, patterns, parts.weights, parts.noise)
                 mean[where] = found.mean @ L.T
             return mean, (L @ found.covariance[0] @ L.T).astype(parts.dtype, copy=False)
         covariance = np.empty((X.shape[0], k, k), parts.dtype)
-        for where, rows, patterns in centred_chunks(X, parts.mean, _NUMBERS_AT_A_TIME):
+        for where, rows, patterns in centred_chunks(X, parts.mean, NUMBERS_AT_A_TIME):
             found = posterior(rows, patterns, parts.weights, parts.noise)
             mean[where] = found.mean @ L.T
             covariance[where] = (L @ found.covariance @ L.T)[patterns.index]
@@ -232,7 +231,7 @@ class LinearGaussian(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         X, _, parts = self._rows("impute", X)
         self._refuse_zero_noise("impute", parts)
         result = X.astype(parts.dtype)
-        for where, rows, patterns in centred_chunks(X, parts.mean, _NUMBERS_AT_A_TIME):
+        for where, rows, patterns in centred_chunks(X, parts.mean, NUMBERS_AT_A_TIME):
             if patterns.observed.all():
                 continue
             missing = ~patterns.observed[patterns.index]
@@ -302,7 +301,7 @@ class LinearGaussian(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         X, _, parts = self._rows(method, X)
         self._refuse_zero_noise(method, parts)
         result = np.empty((X.shape[0], parts.weights.shape[1]), parts.dtype)
-        for where, rows, patterns in centred_chunks(X, parts.mean, _NUMBERS_AT_A_TIME):
+        for where, rows, patterns in centred_chunks(X, parts.mean, NUMBERS_AT_A_TIME):
             result[where] = posterior(rows, patterns, parts.weights, parts.noise).mean @ parts.spread.T
         return result
 

@@ -159,7 +159,7 @@ class FactorAnalysis(FactorEstimator):
         k = self._n_factors(who, p)
         given = self._given_noise(who, p)
         summary, mean, moments = summarise(who, data)
-        floor = column_floor(who, summary.variance, mean)
+        floor = column_floor(who, summary)
         if not isinstance(summary, Observed):
             keep = moments if p <= MOST_KEPT else None
             self._fit_complete(who, summary, mean, floor, given, dtype, X, reset=True, keep=keep)
@@ -171,9 +171,9 @@ class FactorAnalysis(FactorEstimator):
         return self
 
     def _fit_moments(self, who: str, moments: Moments, dtype: np.dtype, X: Any, *, reset: bool) -> None:
-        data = Covariance(moments.covariance, moments.n)
+        data = Covariance(moments.covariance, moments.n, moments.constant)
         p = data.variance.shape[0]
-        floor = column_floor(who, data.variance, moments.mean)
+        floor = column_floor(who, data)
         noise = self._given_noise(who, p)
         if noise is None and not reset and hasattr(self, "noise_variance_"):
             noise = np.asarray(self.noise_variance_, np.float64)  # of the rows before: nearly there

@@ -140,13 +140,13 @@ class PPCA(FactorEstimator):
                 name, value = ("method", "ml") if self.method == "ml" else ("n_components", self.n_components)
                 missing = int(n * p - summary.count.sum())
                 raise ValueError(f"{who}: {name}={value!r} needs complete rows, X has {missing} missing values (NaN)")
-            column_floor(who, summary.variance, summary.mean)  # refuses data without variance
+            column_floor(who, summary)  # refuses data without variance
             floor = np.full(p, NOISE_FLOOR * summary.variance.mean())
             weights, noise = summary.start(k)
             states = missing_em(summary, k, weights, noise, floor, equal_noise=True)
             self._run(who, states, n, dtype, X=X, reset=True, keep=None)
         else:
-            column_floor(who, summary.variance, mean)
+            column_floor(who, summary)
             if self.n_components == "cv":
                 curve = held_out(data, self.random_state)
             keep = moments if p <= MOST_KEPT else None
@@ -161,8 +161,8 @@ class PPCA(FactorEstimator):
     def _fit_moments(self, who: str, moments: Moments, dtype: np.dtype, X: Any, *, reset: bool) -> None:
         if self.n_components == "cv":
             raise ValueError(f"{who}: n_components='cv' needs rows to hold out: fit has them")
-        data = Covariance(moments.covariance, moments.n)
-        column_floor(who, data.variance, moments.mean)
+        data = Covariance(moments.covariance, moments.n, moments.constant)
+        column_floor(who, data)
         self._fit_complete(who, data, moments.mean, dtype, X, reset=reset, keep=moments)
         self._warn_of_floor(who)
 
