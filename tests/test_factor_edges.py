@@ -6,10 +6,14 @@ import warnings
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_breast_cancer
+from sklearn.exceptions import ConvergenceWarning
 
 import factor_reference as reference
 import tolerance
 from harmonium import PPCA, FactorAnalysis
+from harmonium._accelerated_em import Stalled, accelerated
+from harmonium._factor_solvers import State
 
 quiet_heywood = pytest.mark.filterwarnings("ignore:.*Heywood case:UserWarning")
 
@@ -57,3 +61,61 @@ def test_rows_all_the_same_are_refused(model, shape):
     X[0, 0] = np.nan
     with pytest.raises(ValueError, match=f"all {shape[1]} columns of X are constant"):
         model.fit(X)
+
+
+# -- EM of PPCA ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_em_of_columns_of_very_different_scales(k):
+    """The log-likelihood that EM reports is the model's, by dense algebra, and no lower than the closed form's."""
+    X = np.random.default_rng(0).standard_normal((200, 6)) * [1000, 100, 10, 1, 0.1, 0.1]
+    em, ml = PPCA(k, method="em", tol=1e-8, random_state=0).fit(X), PPCA(k).fit(X)
+    psi = np.full(6, em.noise_variance_)
+    dense = reference.log_density(X, em.components_.T, em.mean_, psi)
+    # The dense reference loses digits by the condition of the covariance; sums of squares do not.
+    condition = np.linalg.cond(em.get_covariance())
+    size = reference.magnitude(X - em.mean_, em.components_.T, 0 * em.mean_, psi).mean()
+    reported = np.float64(em.history_["log_likelihood"][-1])
+    tolerance.near_sum(reported, dense.mean(), np.float64(40.0 + 1e-6 * size + 1e-3 * condition), 200)
+    tolerance.near_sum(reported, em.score(X), np.float64(1e3), 200)
+    assert ml.score(X) - em.score(X) < 1e-6  # 1e-8 nats in the last iteration, falling off geometrically
+
+
+def test_em_of_real_data_whose_variances_span_ten_orders():
+    X = load_breast_cancer().data
+    em = PPCA(12, method="em", random_state=0).fit(X)
+    reported = np.float64(em.history_["log_likelihood"][-1])
+    # The floor of the noise is 1e-8 of the variance: so much of a covariance's rounding is in a density's exponent.
+    tolerance.near_sum(reported, em.score(X), np.float64(1e8), X.shape[1])
+    assert PPCA(12).fit(X).score(X) - reported < 1e-3
+
+
+def test_a_fit_that_rounding_ends_is_not_called_converged():
+    class Falling(PPCA):
+        def _fit_complete(self, who, data, mean, dtype, X, *, reset, keep, curve=None):
+            def states():
+                yield State(np.zeros((3, 1)), np.ones(3), mean, -100.0)
+                raise Stalled("rounding errors make a step lower by 5 nats")
+
+            self._run(who, states(), data.n, dtype, X=X, reset=reset, keep=keep)
+
+    with pytest.warns(ConvergenceWarning, match="not converged: after 1 iterations rounding errors make a step lower"):
+        assert Falling(1).fit(draw(20, 3, 1, 0)).n_iter_ == 1
+
+
+def test_a_step_that_cannot_be_computed_ends_an_acceleration():
+    """Halving on the way to 0, with points of which nothing can be computed."""
+
+    def evaluate(x):
+        if x[0] < 0.1:
+            raise np.linalg.LinAlgError
+        return float(-x[0]), x / 2
+
+    seen = []
+    with pytest.raises(Stalled, match="no step that can be computed"):
+        for x, _ in accelerated(np.ones(1), evaluate, lambda x: x, 0.0):
+            seen.append(float(x[0]))
+    assert seen == [1.0, 0.25, 0.125]
+    with pytest.raises(Stalled, match=r"a step lower by 0\.5 nats"):
+        list(accelerated(np.ones(1), lambda x: (float(x[0]), x / 2), lambda x: x, 0.1))

@@ -53,7 +53,7 @@ def test_a_step_is_an_em_step(equal_noise):
         psi = np.full(p, psi.mean())
     seen = []
 
-    def one_step(start, evaluate, project):
+    def one_step(start, evaluate, project, slack):
         value, image = evaluate(start)
         seen.append(value)
         yield image, value

@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import validate_data
 
+from ._accelerated_em import Stalled
 from ._callbacks import CallbackMixin, epoch_loop
 from ._factor_solvers import Covariance, Rows, State
 from ._linear_gaussian import LinearGaussian, check_rows
@@ -197,6 +198,7 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
         record: list[float] = []
         last: State | None = None
         converged = one_step
+        stalled = ""
         gain = np.inf
 
         def now() -> dict[str, Any]:
@@ -220,6 +222,10 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
                         break
                 else:
                     converged = True
+            except Stalled as reason:
+                stalled = str(reason)
+                if last is None:
+                    raise ValueError(f"{who}: {stalled}") from None
             finally:
                 if last is not None:
                     if X is None:
@@ -230,7 +236,13 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
                     for name, value in now().items():
                         setattr(self, name, value)
                     self._keep(keep, dtype)
-        if not converged:
+        if stalled:
+            tell(
+                f"{who}: not converged: after {len(record)} iterations {stalled}; fewer factors, or columns of less "
+                "different scale, may help",
+                ConvergenceWarning,
+            )
+        elif not converged:
             tell(
                 f"{who}: not converged after max_iter={self.max_iter} iterations: the log-likelihood of {n} rows "
                 f"grew by {gain:.3g} nats in the last, tol={self.tol:g}; raise max_iter or tol",

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ._factor_solvers import State, accelerated, leading_eigenpairs
+from ._accelerated_em import accelerated
+from ._factor_solvers import State, leading_eigenpairs
 from ._moments import NUMBERS_AT_A_TIME, chunks, constant_columns, pooled, refuse_infinity
 from ._posterior import Patterns, centred_chunks, posterior
 
@@ -114,7 +115,8 @@ def missing_em(data: Observed, k: int, weights: Any, noise: Any, floor: Any, equ
     if equal_noise:
         noise = np.full(p, noise.mean())
     start = pack(weights, np.zeros(p), np.maximum(noise, floor))
-    for x, log_likelihood in accelerated(start, evaluate, project):
+    slack = 1e4 * np.finfo(np.float64).eps * float(data.count.sum()) * (1 + float(np.abs(lowest).max()))
+    for x, log_likelihood in accelerated(start, evaluate, project, slack):
         W, shift, psi = unpack(x)
         yield State(W, psi, data.mean + shift, log_likelihood)
 

@@ -10,9 +10,10 @@ from sklearn.utils.extmath import randomized_svd
 
 from ._choose_components import held_out, minka
 from ._factor_base import MOST_KEPT, NOISE_FLOOR, FactorEstimator, column_floor, summarise, tell
-from ._factor_solvers import Covariance, Rows, State, canonical, ppca_em, ppca_log_likelihood, signs
+from ._factor_solvers import Covariance, Rows, State, canonical, signs
 from ._missing_em import Observed, missing_em
 from ._moments import Moments
+from ._ppca_em import ppca_em, ppca_log_likelihood
 from ._rbm_sampling import new_seed
 from ._validation import check_choice
 
@@ -184,7 +185,7 @@ class PPCA(FactorEstimator):
         floor = NOISE_FLOOR * total / p
         if self.method == "em":
             seed = new_seed(self.random_state)
-            states = ppca_em(data, k, total / p, floor, mean, seed)
+            states = ppca_em(data, k, floor, mean, seed)
             self._run(who, states, n, dtype, X=X, reset=reset, keep=keep)
             return
 
