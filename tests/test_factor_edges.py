@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import factor_reference as reference
 import tolerance
-from harmonium import PPCA, FactorAnalysis
+from harmonium import PPCA, FactorAnalysis, LinearFactorModel
 from harmonium._accelerated_em import Stalled, accelerated
 from harmonium._factor_solvers import State
 
@@ -119,3 +119,43 @@ def test_a_step_that_cannot_be_computed_ends_an_acceleration():
     assert seen == [1.0, 0.25, 0.125]
     with pytest.raises(Stalled, match=r"a step lower by 0\.5 nats"):
         list(accelerated(np.ones(1), lambda x: (float(x[0]), x / 2), lambda x: x, 0.1))
+
+
+# -- missing values: few rows, few values ----------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:.*(Heywood|explain all of the variance)")
+@pytest.mark.parametrize("model", [PPCA, FactorAnalysis])
+def test_more_factors_than_rows_with_a_value_missing(model):
+    """Factors that the rows cannot fill have no weight, and the rest are as if they were not there."""
+    X = np.random.default_rng(0).standard_normal((5, 20))
+    X[0, 0] = np.nan
+    few, many, all_of_them = (model(k).fit(X) for k in (4, 8, 20))
+    assert many.components_.shape == (8, 20) and all_of_them.components_.shape == (20, 20)
+    tolerance.exact(many.components_[4:], np.zeros((4, 20)))
+    for fit in (many, all_of_them):
+        # Where an iteration ends, within tol of the maximum of the five rows, differs.
+        assert abs(fit.score(X) - few.score(X)) * 5 < 10 * few.tol
+
+
+@pytest.mark.filterwarnings("ignore:.*(Heywood|explain all of the variance|not converged)")
+@pytest.mark.parametrize("model", [PPCA, FactorAnalysis])
+@pytest.mark.parametrize("seed", [0, 6, 8, 10])
+def test_four_of_five_values_missing(model, seed):
+    """Two values a row on average, three factors: the noise falls to its floor and matrices become singular."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((40, 3)) @ rng.standard_normal((3, 10)) + 0.5 * rng.standard_normal((40, 10))
+    X[rng.random(X.shape) < 0.8] = np.nan
+    fit = model(3, max_iter=200).fit(X)
+    values = fit.history_["log_likelihood"]
+    assert (np.diff(values) >= 0).all() and values[-1] > values[0]
+    tolerance.near_sum(np.float64(values[-1]), fit.score(X), np.float64(1e8), 10)  # the noise is at its floor
+    assert np.isfinite(fit.impute(X)).all()
+
+
+def test_posteriors_where_the_identity_is_lost_in_the_weights():
+    """Noise of 1e-20, two factors, one of three columns observed: M is singular in float64, the posterior is not."""
+    W = np.array([[1.0, 2.0], [0.5, 1.0], [1.0, -1.0]])
+    _, covariance = LinearFactorModel(W.T, noise_variance=1e-20).posterior([[1.0, np.nan, np.nan]])
+    w = W[0]  # x_0 = h_0 + 2 h_1 without noise: h is N(w / 5, I - w w' / 5)
+    tolerance.near_sum(covariance[0], np.eye(2) - np.outer(w, w) / 5, np.full((2, 2), 1e3), 10)

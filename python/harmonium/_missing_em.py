@@ -68,7 +68,9 @@ class Observed:
                 product += rows.T @ rows
         values, vectors = leading_eigenpairs(product / n, k)
         if by_rows:
-            vectors = rows.T @ (vectors / np.sqrt(np.maximum(n * values, np.finfo(float).tiny)))
+            vectors = rows.T @ (vectors / np.sqrt(np.where(values > 1e-10 * values[:1], n * values, np.inf)))
+        # Factors beyond the number of rows have no weight; EM leaves them so.
+        values, vectors = (np.pad(a, [(0, 0)] * (a.ndim - 1) + [(0, k - a.shape[-1])]) for a in (values, vectors))
         # Zeros in place of values make the covariance too small, by the share of what is observed squared.
         share = max(float(self.count.sum()) / (n * p), 0.1)
         rest = max((p - float(values.sum())) / max(p - k, 1), 0.05)
@@ -101,6 +103,8 @@ def missing_em(data: Observed, k: int, weights: Any, noise: Any, floor: Any, equ
     def evaluate(x: Any) -> tuple[float, Any]:
         W, shift, psi = unpack(x)
         log_likelihood, outer, cross, squares = _expectations(data, W, shift, psi)
+        index = np.arange(k + 1)
+        outer[:, index, index] *= 1 + 16 * np.finfo(np.float64).eps  # a column seen in few rows may make it singular
         solution = np.linalg.solve(outer, cross[:, :, None])[:, :, 0]
         rest = squares - (solution * cross).sum(axis=1)
         new = np.full(p, rest.sum() / data.count.sum()) if equal_noise else rest / data.count
