@@ -7,11 +7,11 @@ import warnings
 import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 import factor_reference as reference
 import tolerance
-from harmonium import PPCA, FactorAnalysis, LinearFactorModel
+from harmonium import PPCA, FactorAnalysis, LinearFactorModel, save
 from harmonium._accelerated_em import Stalled, accelerated
 from harmonium._factor_solvers import State
 
@@ -159,3 +159,87 @@ def test_posteriors_where_the_identity_is_lost_in_the_weights():
     _, covariance = LinearFactorModel(W.T, noise_variance=1e-20).posterior([[1.0, np.nan, np.nan]])
     w = W[0]  # x_0 = h_0 + 2 h_1 without noise: h is N(w / 5, I - w w' / 5)
     tolerance.near_sum(covariance[0], np.eye(2) - np.outer(w, w) / 5, np.full((2, 2), 1e3), 10)
+
+
+# -- what a fit leaves behind ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hole", [False, True])
+def test_a_well_measured_column_is_no_heywood_case(hole):
+    """A tenth of a per cent of its variance is noise, and 500 rows tell that from none."""
+    rng = np.random.default_rng(1)
+    h = rng.standard_normal((500, 1))
+    X = np.hstack([h + 0.04 * rng.standard_normal((500, 1)), h + 0.06 * rng.standard_normal((500, 1)),
+                   h + 0.5 * rng.standard_normal((500, 3))])  # fmt: skip
+    X[0, 3] = np.nan if hole else X[0, 3]
+    assert not FactorAnalysis(1, tol=1e-4).fit(X).heywood_.any()
+
+
+@quiet_heywood
+@pytest.mark.parametrize("rows", [3, 20])
+def test_promax_where_factors_have_no_loadings(rows):
+    X = draw(20, 6, 2, 0)[:rows]
+    fa = FactorAnalysis(3, rotation="promax").fit(X)
+    plain = FactorAnalysis(3).fit(X)
+    assert np.isfinite(fa.factor_covariance_).all()
+    C = plain.get_covariance()
+    tolerance.near_sum(fa.get_covariance(), C, np.full(C.shape, 10 * np.abs(C).max()), 100)
+    tolerance.near_sum(np.diag(fa.factor_covariance_), np.ones(3), np.ones(3), 20)
+
+
+class Interrupt:
+    """Ctrl-C at the end of an iteration."""
+
+    def __init__(self, iteration):
+        self.iteration = iteration
+
+    def setup(self, estimator, context): ...
+    def teardown(self, estimator, context): ...
+    def on_fit_task_begin(self, estimator, context): ...
+
+    def on_fit_task_end(self, estimator, context):
+        if context.task_name == "epoch" and context.task_id == self.iteration:
+            raise KeyboardInterrupt
+
+
+@quiet_heywood
+@pytest.mark.parametrize("hole", [False, True])
+def test_an_interrupted_fit_is_whole(hole):
+    X, other = draw(60, 6, 2, 0), draw(60, 4, 1, 1)
+    X[0, 0] = np.nan if hole else X[0, 0]
+    fa = FactorAnalysis(1).fit(other)
+    fa.set_callbacks(Interrupt(1))
+    with pytest.raises(KeyboardInterrupt):
+        fa.set_params(n_components=2).fit(X)
+    assert fa.n_iter_ == 2 and fa.heywood_.shape == fa.noise_variance_.shape == (6,)
+
+
+def test_warnings_as_errors_leave_a_whole_model():
+    X = draw(60, 6, 2, 0)
+    fa = FactorAnalysis(2, max_iter=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ConvergenceWarning):
+            fa.fit(X)
+    assert fa.n_iter_ == 1 and fa.heywood_.shape == (6,)
+    ppca = PPCA("cv", method="em", max_iter=1, random_state=0)
+    with pytest.raises(ConvergenceWarning), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ppca.fit(X)
+    assert int(np.argmax(ppca.held_out_log_likelihood_)) == ppca.n_components_
+
+
+def test_a_curve_of_other_rows_is_forgotten():
+    X = draw(60, 6, 2, 0)
+    ppca = PPCA("cv", random_state=0).fit(X)
+    ppca.set_params(n_components=2).partial_fit(X)
+    assert not hasattr(ppca, "held_out_log_likelihood_")
+
+
+@pytest.mark.parametrize("model", [PPCA(2), FactorAnalysis(2)], ids=["PPCA", "FA"])
+def test_one_row_is_no_model(model, tmp_path):
+    model.partial_fit(np.ones((1, 4)))
+    for call in (lambda: model.transform(np.ones((1, 4))), model.get_covariance, model.get_feature_names_out,
+                 lambda: save(model, tmp_path / "model")):  # fmt: skip
+        with pytest.raises(NotFittedError):
+            call()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from numbers import Integral, Real
 from typing import Any
 
@@ -18,7 +16,7 @@ from ._factor_solvers import Covariance, Rows, State
 from ._linear_gaussian import LinearGaussian, check_rows
 from ._missing_em import Observed
 from ._moments import Moments, constant_columns, first_missing, refuse_infinity
-from ._validation import check_number, float_dtype
+from ._validation import check_number, float_dtype, tell
 
 # Of a column's variance (PPCA: of their mean): noise is not let below. The density stays finite, and in float64 the
 # posterior keeps half of its digits.
@@ -189,11 +187,13 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
         reset: bool,
         keep: Moments | None,
         one_step: bool = False,
-    ) -> None:
+        also: Callable[[State], dict[str, Any]] = lambda state: {},
+    ) -> State:
         """Run a solver until it gains less than `tol`; on any way out the last whole iteration is the model.
 
         X is what the user gave, None where there are no rows; `reset`: its columns are new to the estimator; `keep`:
-        the statistics to store with the model; `one_step`: the solver has one iteration only.
+        the statistics to store with the model; `one_step`: the solver has one iteration only; `also`: further
+        attributes of the last state. They are all there before the first warning.
         """
         record: list[float] = []
         last: State | None = None
@@ -228,14 +228,17 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
                     raise ValueError(f"{who}: {stalled}") from None
             finally:
                 if last is not None:
+                    attributes = now() | also(last)  # may fail: nothing has been changed then
                     if X is None:
                         self.n_features_in_ = last.mean.shape[0]
                         self._drop("feature_names_in_")
                     elif reset:
                         validate_data(self, X, reset=True, skip_check_array=True)
-                    for name, value in now().items():
+                    self._drop("held_out_log_likelihood_")
+                    for name, value in attributes.items():
                         setattr(self, name, value)
                     self._keep(keep, dtype)
+        assert last is not None
         if stalled:
             tell(
                 f"{who}: not converged: after {len(record)} iterations {stalled}; fewer factors, or columns of less "
@@ -248,14 +251,10 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
                 f"grew by {gain:.3g} nats in the last, tol={self.tol:g}; raise max_iter or tol",
                 ConvergenceWarning,
             )
+        return last
 
-
-def tell(message: str, category: type[Warning] = UserWarning) -> None:
-    """A warning that points at the line outside this package that led to it."""
-    frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(f"{__package__}."):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, category, stacklevel=level)
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "components_")  # not so after partial_fit of one row, which leaves statistics only
 
 
 def summarise(who: str, X: np.ndarray) -> tuple[Covariance | Rows | Observed, Any, Moments | None]:

@@ -306,7 +306,7 @@ class LinearGaussian(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         return result
 
     def _parts(self, method: str) -> _Parts:
-        check_is_fitted(self)
+        check_is_fitted(self, "components_")
         who = f"{type(self).__name__}.{method}"
         components = np.asarray(self.components_)
         if components.ndim != 2:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from numbers import Integral
 from typing import Any
 
@@ -49,6 +51,14 @@ def check_choice(who: str, name: str, value: Any, choices: tuple[str, ...]) -> N
     """Refuse a parameter that is not one of these words."""
     if value not in choices:
         raise ValueError(f"{who}: {name}={value!r} is not one of {', '.join(map(repr, choices))}")
+
+
+def tell(message: str, category: type[Warning] = UserWarning) -> None:
+    """A warning that points at the line outside this package that led to it."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(f"{__package__}."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
 
 
 def check_X(estimator: Any, X: Any, *, reset: bool) -> Any:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable
+from itertools import islice
 from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import chi2
 
-from ._factor_base import MOST_KEPT, NOISE_FLOOR, FactorEstimator, column_floor, summarise, tell
+from ._factor_base import MOST_KEPT, FactorEstimator, column_floor, summarise
 from ._factor_solvers import Covariance, Rows, State, canonical, fit_noise, fit_noise_by_em, objective, start_noise
 from ._missing_em import Observed, missing_em
 from ._moments import Moments
-from ._validation import check_choice, check_flag, check_number
-from .rotation import rotate
+from ._validation import check_choice, check_flag, check_number, tell
+from .rotation import DEPENDENT, turned
 
 _MOST_DENSE = 1024  # columns up to which there is a matrix of second derivatives
+_PATIENCE = 20  # iterations of EM that tell whether noise at its floor is as good
 _HEYWOOD = 0.005  # share of a column's variance below which its noise is looked at
 
 
@@ -166,8 +169,16 @@ class FactorAnalysis(FactorEstimator):
             return self
         weights, noise = summary.start(k)
         states = missing_em(summary, k, weights, noise if given is None else given, floor, equal_noise=False)
-        self._run(who, states, n, dtype, X=X, reset=True, keep=None)
-        self._tell(who, self.noise_variance_ < _HEYWOOD * summary.variance, floor, summary.variance)
+
+        def heywood(state: State) -> dict[str, Any]:
+            def best(noise: Any) -> float:
+                # EM with these columns held at their floor, where it hardly moves them, for a while.
+                others = missing_em(summary, k, state.weights, noise, floor, equal_noise=False)
+                return max(at.log_likelihood for at in islice(others, _PATIENCE))
+
+            return {"heywood_": self._at_zero(summary, state, floor, best) | summary.constant}
+
+        self._tell(who, summary, self._run(who, states, n, dtype, X=X, reset=True, keep=None, also=heywood))
         return self
 
     def _fit_moments(self, who: str, moments: Moments, dtype: np.dtype, X: Any, *, reset: bool) -> None:
@@ -198,28 +209,30 @@ class FactorAnalysis(FactorEstimator):
         if noise is None:
             noise = start_noise(data, k)
         dense = isinstance(data, Covariance) and data.variance.shape[0] <= _MOST_DENSE
-        at: list[State] = []
+        states = (fit_noise if dense else fit_noise_by_em)(data, k, noise, floor, mean)
 
-        def states() -> Iterator[State]:
-            for state in (fit_noise if dense else fit_noise_by_em)(data, k, noise, floor, mean):
-                at[:] = [state]
-                yield state
+        def heywood(state: State) -> dict[str, Any]:
+            def best(noise: Any) -> float:
+                return -data.n / 2 * (objective(data, noise, k) + noise.shape[0] * math.log(2 * math.pi))
 
-        self._run(who, states(), data.n, dtype, X=X, reset=reset, keep=keep)
-        self._tell(who, self._at_zero(data, at[0], k, floor), floor, data.variance)
+            return {"heywood_": self._at_zero(data, state, floor, best) | data.constant}
 
-    def _at_zero(self, data: Covariance | Rows, state: State, k: int, floor: Any) -> Any:
-        """Columns whose noise is small and might as well be 0: together at their floor the likelihood is as high."""
+        self._tell(who, data, self._run(who, states, data.n, dtype, X=X, reset=reset, keep=keep, also=heywood))
+
+    def _at_zero(
+        self, data: Covariance | Rows | Observed, state: State, floor: Any, best: Callable[[Any], float]
+    ) -> Any:
+        """Columns whose noise is small and might as well be 0: together at their floor the log-likelihood that `best`
+        finds is as high."""
         small = state.noise < _HEYWOOD * data.variance
         if small.any() and not (state.noise[small] <= 2 * floor[small]).all():
-            there = objective(data, np.where(small, floor, state.noise), k)
-            if there > objective(data, state.noise, k) + 2 * max(self.tol, 1e-9) / data.n:
+            if best(np.where(small, floor, state.noise)) < state.log_likelihood - max(self.tol, 1e-9):
                 small &= state.noise <= 2 * floor
         return small
 
-    def _tell(self, who: str, heywood: Any, floor: Any, variance: Any) -> None:
-        constant = variance * NOISE_FLOOR < floor * (1 - 1e-6)
-        self.heywood_ = heywood | constant
+    def _tell(self, who: str, data: Covariance | Rows | Observed, state: State) -> None:
+        heywood, variance = self.heywood_, data.variance
+        constant = np.broadcast_to(data.constant, variance.shape)
         if _freedom(*self.components_.shape) < 0:
             heywood = np.zeros_like(heywood)  # so many factors leave the noise undetermined, 0 included
         for columns, what in (
@@ -232,8 +245,10 @@ class FactorAnalysis(FactorEstimator):
             if columns.any():
                 index = np.flatnonzero(columns)
                 named = ", ".join(map(str, index[:10])) + (", ..." if len(index) > 10 else "")
-                values = ", ".join(f"{self.noise_variance_[i] / variance.mean():.2g}" for i in index[:10])
+                values = ", ".join(f"{state.noise[i] / variance.mean():.2g}" for i in index[:10])
                 tell(f"{who}: {len(index)} of {len(columns)} columns ({named}) {what} {values} of the mean variance")
+        if self.rotation == "promax" and turned(canonical(state.weights, state.noise), "promax")[1]:
+            tell(f"{who}: {DEPENDENT}")
 
     def goodness_of_fit(self) -> GoodnessOfFit:
         """Likelihood ratio test that so many factors are enough, with Bartlett's correction.
@@ -295,7 +310,7 @@ class FactorAnalysis(FactorEstimator):
         weights = canonical(state.weights, state.noise)
         factors = np.eye(weights.shape[1])
         if self.rotation is not None:
-            weights, _, factors = rotate(weights, self.rotation)
+            (weights, _, factors), _ = turned(weights, self.rotation)
         return {
             "components_": np.ascontiguousarray(weights.T, dtype=dtype),
             "mean_": state.mean.astype(dtype),

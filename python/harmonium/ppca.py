@@ -9,13 +9,13 @@ import numpy as np
 from sklearn.utils.extmath import randomized_svd
 
 from ._choose_components import held_out, minka
-from ._factor_base import MOST_KEPT, NOISE_FLOOR, FactorEstimator, column_floor, summarise, tell
+from ._factor_base import MOST_KEPT, NOISE_FLOOR, FactorEstimator, column_floor, summarise
 from ._factor_solvers import Covariance, Rows, State, canonical, signs
 from ._missing_em import Observed, missing_em
 from ._moments import Moments
 from ._ppca_em import ppca_em, ppca_log_likelihood
 from ._rbm_sampling import new_seed
-from ._validation import check_choice
+from ._validation import check_choice, tell
 
 _FULL = 1000  # of the smaller side: up to here all eigenvalues are computed
 
@@ -152,10 +152,6 @@ class PPCA(FactorEstimator):
                 curve = held_out(data, self.random_state)
             keep = moments if p <= MOST_KEPT else None
             self._fit_complete(who, summary, mean, dtype, X, reset=True, keep=keep, curve=curve)
-        if curve is not None:
-            self.held_out_log_likelihood_ = curve
-        else:
-            self._drop("held_out_log_likelihood_")
         self._warn_of_floor(who)
         return self
 
@@ -183,10 +179,11 @@ class PPCA(FactorEstimator):
         k = self._resolve(who, n, p) if curve is None else int(np.argmax(curve))
         total = float(data.variance.sum())
         floor = NOISE_FLOOR * total / p
+        also = {} if curve is None else {"held_out_log_likelihood_": curve}
         if self.method == "em":
             seed = new_seed(self.random_state)
             states = ppca_em(data, k, floor, mean, seed)
-            self._run(who, states, n, dtype, X=X, reset=reset, keep=keep)
+            self._run(who, states, n, dtype, X=X, reset=reset, keep=keep, also=lambda state: also)
             return
 
         def closed_form() -> Iterator[State]:
@@ -205,7 +202,7 @@ class PPCA(FactorEstimator):
             value = ppca_log_likelihood(values, total, noise, p, n)
             yield State(weights, np.full(p, noise), mean, value)
 
-        self._run(who, closed_form(), n, dtype, X=X, reset=reset, keep=keep, one_step=True)
+        self._run(who, closed_form(), n, dtype, X=X, reset=reset, keep=keep, one_step=True, also=lambda state: also)
 
     def _principal(self, data: Covariance | Rows, k: int) -> tuple[Any, Any]:
         """Eigenvalues of the covariance in falling order, all or the leading ones, and the axes."""
