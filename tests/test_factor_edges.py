@@ -243,3 +243,36 @@ def test_one_row_is_no_model(model, tmp_path):
                  lambda: save(model, tmp_path / "model")):  # fmt: skip
         with pytest.raises(NotFittedError):
             call()
+
+
+# -- more than one maximum -------------------------------------------------------------------------------------------
+
+
+def few_rows(seed):
+    """Some rows, columns and factors; on many such data a noise variance goes to 0."""
+    rng = np.random.default_rng(seed)
+    n, p = int(rng.integers(15, 60)), int(rng.integers(5, 10))
+    k = int(rng.integers(1, p // 2 + 1))
+    return draw(n, p, k, seed), k
+
+
+@quiet_heywood
+@pytest.mark.parametrize("seed", [0, 9, 16])
+def test_where_another_start_ends_higher_it_is_taken(seed):
+    X, k = few_rows(seed)
+    fa = FactorAnalysis(k, tol=1e-4).fit(X)
+    for start in (np.ones(X.shape[1]), X.var(axis=0)):
+        other = FactorAnalysis(k, tol=1e-4, noise_variance_init=start).fit(X)
+        assert fa.loglike_[-1] > other.loglike_[-1] - 100 * fa.tol  # within tol of the same maximum, or above
+    assert (np.diff(fa.loglike_) >= 0).all() and fa.n_iter_ == len(fa.loglike_)
+
+
+@quiet_heywood
+@pytest.mark.filterwarnings("ignore:.*not converged")
+@pytest.mark.parametrize("seed", [0, 16, 23, 27])
+def test_streaming_is_not_caught_by_the_maximum_of_the_first_rows(seed):
+    X, k = few_rows(seed)
+    whole, parts = (FactorAnalysis(k, tol=1e-4) for _ in range(2))
+    for batch in np.array_split(X, 3):
+        parts.partial_fit(batch)
+    assert abs(parts.loglike_[-1] - whole.fit(X).loglike_[-1]) < 100 * whole.tol

@@ -7,7 +7,8 @@ generator of `State`, one an iteration, the log-likelihood in it never lower tha
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,9 +32,10 @@ class State(NamedTuple):
 class Covariance:
     """The data as their covariance S (p, p): an iteration costs p^3 at most, whatever the number of rows."""
 
-    def __init__(self, S: Any, n: int, constant: Any = False) -> None:
-        self.S, self.n, self.constant = S, n, constant
+    def __init__(self, S: Any, n: int, constant: Any = None) -> None:
+        self.S, self.n = S, n
         self.variance = np.diagonal(S).copy()
+        self.constant = self.variance < 0 if constant is None else constant
 
     def times(self, B: Any) -> Any:
         """S B."""
@@ -62,9 +64,10 @@ class Covariance:
 class Rows:
     """The data as fewer rows than columns: centred, float64 (n, p). An iteration costs n^2 p + n^3."""
 
-    def __init__(self, centred: Any, constant: Any = False) -> None:
-        self.X, self.n, self.constant = centred, centred.shape[0], constant
+    def __init__(self, centred: Any, constant: Any = None) -> None:
+        self.X, self.n = centred, centred.shape[0]
         self.variance = (centred**2).sum(axis=0) / self.n
+        self.constant = self.variance < 0 if constant is None else constant
 
     def times(self, B: Any) -> Any:
         """S B."""
@@ -230,6 +233,40 @@ def _newton(data: Any, at: _Profile, gradient: Any, floor: Any) -> Any:
     index = np.arange(H.shape[0])
     H[index, index] = np.where(held, 1, H[index, index] * (1 + 1e-8) + 1e-12)
     return -np.linalg.solve(H, np.where(held, 0, gradient))
+
+
+def best_end(
+    solve: Callable[[Any], Iterator[State]],
+    starts: list[Any],
+    doubtful: Callable[[State], bool],
+    tol: float,
+    limit: int,
+) -> Iterator[State]:
+    """The states of `solve` from the first start; where their end is `doubtful`, also the ends from the other starts,
+    of at most `limit` iterations each, and of these the highest, if it is higher.
+
+    A likelihood has more than one maximum mostly where some noise goes to 0, and which one a solver comes to depends on
+    where it begins.
+    """
+    last = end = None
+    for state in solve(starts[0]):
+        end = state
+        if last is not None and state.log_likelihood - last.log_likelihood < tol:
+            break
+        yield state
+        last = state
+    assert end is not None
+    best = end
+    for start in starts[1:] if doubtful(end) else []:
+        before = -math.inf
+        for state in islice(solve(start), limit):
+            if state.log_likelihood > best.log_likelihood + tol:
+                best = state
+            if state.log_likelihood - before < tol:
+                break
+            before = state.log_likelihood
+    if best is not last:
+        yield best
 
 
 def fit_noise_by_em(data: Covariance | Rows, k: int, noise: Any, floor: Any, mean: Any) -> Iterator[State]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from numbers import Integral
 from typing import Any, NamedTuple
@@ -12,7 +12,17 @@ import numpy as np
 from scipy.stats import chi2
 
 from ._factor_base import MOST_KEPT, FactorEstimator, column_floor, summarise
-from ._factor_solvers import Covariance, Rows, State, canonical, fit_noise, fit_noise_by_em, objective, start_noise
+from ._factor_solvers import (
+    Covariance,
+    Rows,
+    State,
+    best_end,
+    canonical,
+    fit_noise,
+    fit_noise_by_em,
+    objective,
+    start_noise,
+)
 from ._missing_em import Observed, missing_em
 from ._moments import Moments
 from ._validation import check_choice, check_flag, check_number, tell
@@ -51,7 +61,8 @@ class FactorAnalysis(FactorEstimator):
     max_iter : int, default=1000
     noise_variance_init : array-like of shape (n_features,) or None, default=None
         Noise variances to start from. None: what a regression on the other columns leaves, times 1 - k / 2p
-        (Joreskog 1967).
+        (Joreskog 1967), and of up to 1024 columns, where that ends in a Heywood case, also their variances, and ones;
+        the highest end is kept.
     svd_method : {"randomized", "lapack"}, default="randomized"
         Of no effect: eigenvectors are exact, at less than the randomised method's cost.
     iterated_power : int, default=3
@@ -73,7 +84,8 @@ class FactorAnalysis(FactorEstimator):
     factor_covariance_ : array of shape (n_components, n_components)
         Correlations of the factors; the identity but for promax.
     loglike_ : list of float
-        Log-likelihood of all rows, in nats, at the start and after every iteration. It never falls.
+        Log-likelihood of all rows, in nats, at the start and after every iteration. It never falls. Where another start
+        ends higher, its end is the last.
     heywood_ : bool array of shape (n_features,)
         Columns whose noise goes to 0 (a Heywood case): the likelihood at noise 0 is as high. A warning names them,
         unless there are so many factors that noise is not determined, (p - k)^2 < p + k.
@@ -185,12 +197,9 @@ class FactorAnalysis(FactorEstimator):
         data = Covariance(moments.covariance, moments.n, moments.constant)
         p = data.variance.shape[0]
         floor = column_floor(who, data)
-        noise = self._given_noise(who, p)
-        if noise is None and not reset and hasattr(self, "noise_variance_"):
-            noise = np.asarray(self.noise_variance_, np.float64)  # of the rows before: nearly there
-            # A variance at its floor would hardly get away from it.
-            noise = np.maximum(noise, _HEYWOOD * data.variance)
-        self._fit_complete(who, data, moments.mean, floor, noise, dtype, X, reset=reset, keep=moments)
+        # Not from the noise before: of few rows some is at its floor, and would hardly get away from it.
+        given = self._given_noise(who, p)
+        self._fit_complete(who, data, moments.mean, floor, given, dtype, X, reset=reset, keep=moments)
 
     def _fit_complete(
         self,
@@ -198,7 +207,7 @@ class FactorAnalysis(FactorEstimator):
         data: Covariance | Rows,
         mean: Any,
         floor: Any,
-        noise: Any,
+        given: Any,
         dtype: np.dtype,
         X: Any,
         *,
@@ -206,10 +215,18 @@ class FactorAnalysis(FactorEstimator):
         keep: Moments | None,
     ) -> None:
         k = self._n_factors(who, data.variance.shape[0])
-        if noise is None:
-            noise = start_noise(data, k)
+        starts = [start_noise(data, k) if given is None else given]
         dense = isinstance(data, Covariance) and data.variance.shape[0] <= _MOST_DENSE
-        states = (fit_noise if dense else fit_noise_by_em)(data, k, noise, floor, mean)
+        if given is None and dense:
+            starts += [data.variance, np.ones_like(data.variance)]  # the second is scikit-learn's
+
+        def doubtful(state: State) -> bool:
+            return bool(((state.noise < _HEYWOOD * data.variance) & ~data.constant).any())
+
+        def solve(noise: Any) -> Iterator[State]:
+            return (fit_noise if dense else fit_noise_by_em)(data, k, noise, floor, mean)
+
+        states = best_end(solve, starts, doubtful, self.tol, self.max_iter)
 
         def heywood(state: State) -> dict[str, Any]:
             def best(noise: Any) -> float:
@@ -232,7 +249,7 @@ class FactorAnalysis(FactorEstimator):
 
     def _tell(self, who: str, data: Covariance | Rows | Observed, state: State) -> None:
         heywood, variance = self.heywood_, data.variance
-        constant = np.broadcast_to(data.constant, variance.shape)
+        constant = data.constant
         if _freedom(*self.components_.shape) < 0:
             heywood = np.zeros_like(heywood)  # so many factors leave the noise undetermined, 0 included
         for columns, what in (
