@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
@@ -276,3 +277,41 @@ def test_streaming_is_not_caught_by_the_maximum_of_the_first_rows(seed):
     for batch in np.array_split(X, 3):
         parts.partial_fit(batch)
     assert abs(parts.loglike_[-1] - whole.fit(X).loglike_[-1]) < 100 * whole.tol
+
+
+# -- what float32 cannot hold ----------------------------------------------------------------------------------------
+
+
+@quiet_heywood
+@pytest.mark.parametrize("model", [PPCA(2), FactorAnalysis(2)], ids=["PPCA", "FA"])
+@pytest.mark.parametrize("way", ["fit", "partial_fit"])
+def test_large_integers_keep_their_digits(model, way):
+    X = np.round(draw(200, 6, 2, 0) * 10).astype(np.int64)
+    near, far = clone(model).fit(X.astype(np.float64)), clone(model)
+    X += 10**9
+    if way == "fit":
+        far.fit(X)
+    else:
+        far.partial_fit(X[:50] - 10**9).partial_fit(X[50:] - 10**9)
+        assert far.components_.dtype == np.float32
+        far = clone(model).partial_fit(X[:100]).partial_fit(X[100:])
+    assert far.mean_.dtype == far.components_.dtype == np.float64
+    size = np.full(200, 10 * np.abs(near.score_samples(X - 10**9)).max() * 1e9 / 10)  # eps of 1e9 over the deviation
+    tolerance.near_sum(far.score_samples(X), near.score_samples(X.astype(np.float64) - 10**9), size, 10)
+
+
+@pytest.mark.parametrize("model", [PPCA(2), FactorAnalysis(2)], ids=["PPCA", "FA"])
+@pytest.mark.parametrize("scale", [1e20, 1e-24])
+def test_variances_outside_float32(model, scale):
+    X = draw(200, 6, 2, 0)
+    unit = clone(model).fit(X.astype(np.float32))
+    scaled = clone(model).fit((X * scale).astype(np.float32))
+    assert scaled.components_.dtype == np.float32 and np.asarray(scaled.noise_variance_).dtype == np.float64
+    expected = unit.score((X).astype(np.float32)) - 6 * np.log(scale)
+    # Rounding of the rows to float32 is another at the other scale.
+    tolerance.near_sum(
+        np.float64(scaled.score((X * scale).astype(np.float32))), expected, np.float64(1e3), 10, np.float32
+    )
+    C = unit.get_covariance().astype(np.float64) * scale**2
+    tolerance.near_sum(scaled.get_covariance(), C, np.full((6, 6), np.abs(C).max()), 100, np.float32)
+    assert np.isfinite(scaled.get_precision()).all() and scaled.get_precision().any()

@@ -16,7 +16,7 @@ from ._factor_solvers import Covariance, Rows, State
 from ._linear_gaussian import LinearGaussian, check_rows
 from ._missing_em import Observed
 from ._moments import Moments, constant_columns, first_missing, refuse_infinity
-from ._validation import check_number, float_dtype, tell
+from ._validation import check_number, float_dtype, model_dtype, tell
 
 # Of a column's variance (PPCA: of their mean): noise is not let below. The density stays finite, and in float64 the
 # posterior keeps half of its digits.
@@ -95,11 +95,13 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
                 f"{who}: X contains NaN in row {row}, column {column}; fit takes missing values, partial_fit does not"
             )
         if fresh:
-            moments, dtype = batch, float_dtype(data)
+            moments, dtype = batch, model_dtype(data)
         else:
             seen = Moments(self.n_samples_seen_, self._total_mean, self._scatter, self._low, self._high)
             moments = seen.merged(batch)
             dtype = np.dtype(self._dtype)
+            if data.dtype.kind in "iu":
+                dtype = np.promote_types(dtype, model_dtype(data))
         if moments.n > 1 and not moments.constant.all():
             self._fit_moments(who, moments, dtype, X, reset=fresh)
         else:  # one row, or rows all the same: no model yet
@@ -153,7 +155,7 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
         data = check_rows(self, who, X, reset=True)
         if data.shape[0] < 2:
             raise ValueError(f"{who}: X has 1 sample (n_samples=1), a minimum of 2 is required")
-        return who, data, float_dtype(data)
+        return who, data, model_dtype(data)
 
     def _count(self, who: str, n_components: Any, p: int) -> int:
         """Check a given number of factors."""

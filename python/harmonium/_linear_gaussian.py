@@ -16,7 +16,7 @@ from . import _core
 from ._moments import NUMBERS_AT_A_TIME, chunks, first_missing, has_missing
 from ._posterior import centred_chunks, find_patterns, posterior
 from ._rbm_sampling import new_seed
-from ._validation import check_choice, check_number, float_dtype
+from ._validation import check_choice, check_number, float_dtype, narrowed
 
 _FACTOR_STREAM, _NOISE_STREAM = 6, 7  # of the random numbers
 
@@ -52,7 +52,7 @@ class LinearGaussian(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         covariance = parts.weights @ parts.weights.T
         index = np.arange(parts.noise.shape[0])
         covariance[index, index] += parts.noise
-        return covariance.astype(parts.dtype, copy=False)
+        return narrowed(covariance, parts.dtype, np.diagonal(covariance))
 
     def get_precision(self) -> np.ndarray:
         """Inverse of `get_covariance`, by an inverse of size n_components only.
@@ -75,7 +75,8 @@ class LinearGaussian(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         correction = -(W @ (W.T @ precision) + psi[:, None] * precision)
         correction[index, index] += 2
         precision = precision @ correction
-        return (0.5 * (precision + precision.T)).astype(parts.dtype, copy=False)
+        precision = 0.5 * (precision + precision.T)
+        return narrowed(precision, parts.dtype, np.diagonal(precision))
 
     def score_samples(self, X: Any) -> np.ndarray:
         """Log-density of every row in nats; of its observed part where it holds NaN.

@@ -24,6 +24,22 @@ def float_dtype(X: Any) -> np.dtype:
     return np.dtype(np.float64 if X.dtype.kind == "f" and X.dtype.itemsize >= 8 else np.float32)
 
 
+def model_dtype(X: Any) -> np.dtype:
+    """As `float_dtype`, but float64 for integers beyond 2^24, which float32 does not tell from their neighbours."""
+    if X.dtype.kind in "iu" and X.dtype.itemsize > 2 and X.size and (X.max() > 2**24 or X.min() < -(2**24)):
+        return np.dtype(np.float64)
+    return float_dtype(X)
+
+
+def narrowed(values: Any, dtype: np.dtype, variances: Any = None) -> Any:
+    """Variances, or a matrix with these on its diagonal, in this type; in float64 where it would make infinity or 0 of
+    one, as float32 of 1e40 and 1e-48."""
+    sizes = values if variances is None else variances
+    limits = np.finfo(dtype)
+    fits = (sizes <= limits.max).all() and (sizes[sizes > 0] >= limits.tiny).all()
+    return values.astype(dtype if fits else np.float64, copy=False)
+
+
 def check_number(
     who: str, name: str, value: Any, kind: Any, *, low: float, high: float = np.inf, open_low: bool = False
 ) -> None:

@@ -25,7 +25,7 @@ from ._factor_solvers import (
 )
 from ._missing_em import Observed, missing_em
 from ._moments import Moments
-from ._validation import check_choice, check_flag, check_number, tell
+from ._validation import check_choice, check_flag, check_number, narrowed, tell
 from .rotation import DEPENDENT, turned
 
 _MOST_DENSE = 1024  # columns up to which there is a matrix of second derivatives
@@ -47,8 +47,9 @@ class FactorAnalysis(FactorEstimator):
 
     x = W h + b + noise, h ~ N(0, I), noise ~ N(0, diag(psi)) with a variance for every column, so
     x ~ N(b, W W' + diag(psi)). Change the import and nothing else. What differs: the data are read once, and an
-    iteration works on their covariance, by Newton steps on the noise variances instead of EM; float32 is kept, integers
-    become float32; NaN are missing values (exact EM over what is observed); noise that goes to 0 is held and told of.
+    iteration works on their covariance, by Newton steps on the noise variances instead of EM; float32 is kept (but for
+    variances that it cannot hold), integers become float32, beyond 2^24 float64; NaN are missing values (exact EM over
+    what is observed); noise that goes to 0 is held and told of.
 
     Parameters
     ----------
@@ -331,7 +332,7 @@ class FactorAnalysis(FactorEstimator):
         return {
             "components_": np.ascontiguousarray(weights.T, dtype=dtype),
             "mean_": state.mean.astype(dtype),
-            "noise_variance_": state.noise.astype(dtype),
+            "noise_variance_": narrowed(state.noise, dtype),
             "factor_covariance_": factors.astype(dtype),
             "loglike_": list(record),
         }

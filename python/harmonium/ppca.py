@@ -15,7 +15,7 @@ from ._missing_em import Observed, missing_em
 from ._moments import Moments
 from ._ppca_em import ppca_em, ppca_log_likelihood
 from ._rbm_sampling import new_seed
-from ._validation import check_choice, tell
+from ._validation import check_choice, narrowed, tell
 
 _FULL = 1000  # of the smaller side: up to here all eigenvalues are computed
 
@@ -242,7 +242,7 @@ class PPCA(FactorEstimator):
             "components_": np.ascontiguousarray(weights.T, dtype=dtype),
             "mean_": state.mean.astype(dtype),
             "noise_variance_": noise,
-            "explained_variance_": ((weights**2).sum(axis=0) + noise).astype(dtype),
+            "explained_variance_": narrowed((weights**2).sum(axis=0) + noise, dtype),
             "n_components_": int(weights.shape[1]),
         }
 
