@@ -52,6 +52,10 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
     def _fit_moments(self, who: str, moments: Moments, dtype: np.dtype, X: Any, *, reset: bool) -> None:
         raise NotImplementedError
 
+    def _ready(self, moments: Moments) -> bool:
+        """Whether there can be a model: not of one row, or of rows all the same."""
+        return bool(moments.n > 1 and not moments.constant.all())
+
     def _attributes(self, state: State, record: list[float], n: int, dtype: np.dtype) -> dict[str, Any]:
         raise NotImplementedError
 
@@ -102,9 +106,9 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
             dtype = np.dtype(self._dtype)
             if data.dtype.kind in "iu":
                 dtype = np.promote_types(dtype, model_dtype(data))
-        if moments.n > 1 and not moments.constant.all():
+        if self._ready(moments):
             self._fit_moments(who, moments, dtype, X, reset=fresh)
-        else:  # one row, or rows all the same: no model yet
+        else:
             if fresh:
                 validate_data(self, X, reset=True, skip_check_array=True)
             self._keep(moments, dtype)

@@ -317,6 +317,7 @@ class LinearGaussian(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         mean, noise = (np.asarray(getattr(self, name), dtype=np.float64) for name in ("mean_", "noise_variance_"))
         spread = np.asarray(getattr(self, "factor_covariance_", np.eye(k)), dtype=np.float64)
         for name, array, shape in (
+            ("components_", components, (k, p)),
             ("mean_", mean, (p,)),
             ("noise_variance_", noise, (p,)),
             ("factor_covariance_", spread, (k, k)),
@@ -330,6 +331,8 @@ class LinearGaussian(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             column = int(np.argmin(noise))
             raise ValueError(f"{who}: noise_variance_ is {noise[column]:g} in column {column}; it cannot be negative")
         weights = components.T.astype(np.float64)
+        if np.abs(spread - spread.T).max(initial=0) > 1e-6 * np.abs(spread).max(initial=0):
+            raise ValueError(f"{who}: factor_covariance_ is not symmetric")
         if np.array_equal(spread, np.eye(k)):
             return _Parts(weights, noise, mean, spread, dtype)
         try:

@@ -188,12 +188,16 @@ class PPCA(FactorEstimator):
 
         def closed_form() -> Iterator[State]:
             values, axes = self._principal(data, k)
+            # As many components whatever the solver: beyond the rows' own directions they are 0.
+            beyond = max(k - values.shape[0], 0)
+            every = beyond > 0 or values.shape[0] == min(n, p)
+            values, axes = np.pad(values, (0, beyond)), np.pad(axes, ((0, 0), (0, beyond)))
             count = k
             if self.n_components == "mle":
                 if n <= p:
                     raise ValueError(f"{who}: n_components='mle' needs more rows than columns, X is {n} x {p}")
                 count = minka(values, n)
-            rest = values[count:] if values.shape[0] == min(n, p) else None
+            rest = values[count:] if every else None
             left = float(np.maximum(rest, 0).sum()) if rest is not None else total - float(values[:count].sum())
             noise = max(left / (p - count), floor) if count < p else floor
             values, axes = values[:count], axes[:, :count]
@@ -209,13 +213,16 @@ class PPCA(FactorEstimator):
         smaller = min(data.n, data.variance.shape[0])
         few = 10 * k < smaller and self.n_components != "mle"
         by_chance = self.svd_solver == "randomized" or (self.svd_solver == "auto" and smaller > _FULL and few)
-        if by_chance and self.n_components != "mle":
+        if by_chance and k > 0 and self.n_components != "mle":
             seed = new_seed(self.random_state) % 2**32
             matrix = data.X if isinstance(data, Rows) else data.S
             _, s, axes = randomized_svd(matrix, k, n_iter=7, random_state=seed)
             return (s**2 / data.n if isinstance(data, Rows) else s), axes.T
         values, axes = data.leading(np.ones(data.variance.shape[0]), smaller)
         return np.maximum(values, 0), axes
+
+    def _ready(self, moments: Moments) -> bool:
+        return super()._ready(moments) and (self.n_components != "mle" or moments.n > moments.mean.shape[0])
 
     def _resolve(self, who: str, n: int, p: int) -> int:
         """The number of components; 0 for "mle", which needs the eigenvalues first."""
