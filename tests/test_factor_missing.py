@@ -53,7 +53,7 @@ def test_a_step_is_an_em_step(equal_noise):
         psi = np.full(p, psi.mean())
     seen = []
 
-    def one_step(start, evaluate, project):
+    def one_step(start, evaluate, project, slack):
         value, image = evaluate(start)
         seen.append(value)
         yield image, value
@@ -117,7 +117,7 @@ def test_how_rows_are_split_and_ordered_does_not_matter(model, monkeypatch):
     X, k = problem(5)
     whole = model(k, max_iter=500).fit(X)
     order = np.random.default_rng(0).permutation(len(X))
-    monkeypatch.setattr(_missing_em, "_NUMBERS_AT_A_TIME", 7 * X.shape[1])
+    monkeypatch.setattr(_missing_em, "NUMBERS_AT_A_TIME", 7 * X.shape[1])
     monkeypatch.setattr(_missing_em, "_NUMBERS_KEPT", 0)
     parts = model(k, max_iter=500).fit(X[order])
     # Rounding moves where an iteration ends, within tol of the maximum.

@@ -110,8 +110,38 @@ def test_bad_arguments_are_refused():
         ({"method": "oblimin"}, "method='oblimin' is not one of"),
         ({"power": 1}, "power=1"),
         ({"normalize": 1}, "normalize=1"),
+        ({"max_iter": 0}, "max_iter=0"),
     ):
         with pytest.raises((ValueError, TypeError), match=message):
             rotate(loadings(), **arguments)
+    with pytest.raises(ValueError, match=r"loadings hold nan in row 1, column 0"):
+        rotate([[1.0, 2.0], [np.nan, 1.0]])
     with pytest.raises(ValueError, match=r"loadings are \(3,\)"):
         rotate(np.ones(3))
+
+
+@pytest.mark.parametrize("method", ["varimax", "quartimax", "promax"])
+def test_factors_without_loadings_stay(method):
+    L = loadings()
+    L[:, 1] = 0
+    found = rotate(L, method)
+    rest = rotate(L[:, [0, 2]], method)
+    tolerance.exact(found.loadings[:, [0, 2]], rest.loadings)
+    tolerance.exact(found.matrix[1], np.array([0.0, 1.0, 0.0]))
+    tolerance.exact(found.factor_covariance[1], np.array([0.0, 1.0, 0.0]))
+
+
+def test_promax_of_dependent_factors_is_varimax():
+    L = np.ones((4, 2)) * [1.0, -2.0]
+    with pytest.warns(UserWarning, match="the rotation is that of varimax"):
+        found = rotate(L, "promax")
+    tolerance.exact(found.loadings, rotate(L, "varimax").loadings)
+    tolerance.exact(found.factor_covariance, np.eye(2))
+
+
+@pytest.mark.parametrize("method", GAMMA)
+def test_the_worst_turn_is_left(method):
+    """At (1, 1), (1, -1) the gradient is that of a maximum, but a turn by 45 degrees leaves one loading a row."""
+    found = rotate([[1.0, 1.0], [1.0, -1.0], [1.0, 1.0], [1.0, -1.0]], method)
+    expected = np.sqrt(2) * np.array([[1.0, 0.0], [0.0, 1.0]] * 2)
+    tolerance.near_sum(found.loadings, expected, np.full((4, 2), 2.0), 10)

@@ -71,7 +71,13 @@ def _folds(X: np.ndarray, fold: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
     for left_out in range(N_FOLDS):
         train, test = X[fold != left_out].astype(np.float64), X[fold == left_out].astype(np.float64)
         n = train.shape[0]
-        mean = train.mean(axis=0)
+        constant = train.min(axis=0) == train.max(axis=0)
+        if constant.all():
+            raise ValueError(
+                f"PPCA.fit: n_components='cv' needs rows that vary without any fifth; the {n} rows outside fold "
+                f"{left_out} are all the same"
+            )
+        mean = np.where(constant, train[0], train.mean(axis=0))
         train -= mean
         test -= mean
         if n < p:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from numbers import Integral, Real
 from typing import Any
 
@@ -12,12 +10,13 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import validate_data
 
+from ._accelerated_em import Stalled
 from ._callbacks import CallbackMixin, epoch_loop
 from ._factor_solvers import Covariance, Rows, State
 from ._linear_gaussian import LinearGaussian, check_rows
 from ._missing_em import Observed
-from ._moments import Moments, first_missing, refuse_infinity
-from ._validation import check_number, float_dtype
+from ._moments import Moments, constant_columns, first_missing, refuse_infinity
+from ._validation import check_number, float_dtype, model_dtype, tell
 
 # Of a column's variance (PPCA: of their mean): noise is not let below. The density stays finite, and in float64 the
 # posterior keeps half of its digits.
@@ -38,6 +37,8 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
     n_samples_seen_: int
     _scatter: np.ndarray
     _total_mean: np.ndarray
+    _low: np.ndarray
+    _high: np.ndarray
 
     # -- given by the classes ----------------------------------------------------------------------------------------
 
@@ -50,6 +51,10 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
 
     def _fit_moments(self, who: str, moments: Moments, dtype: np.dtype, X: Any, *, reset: bool) -> None:
         raise NotImplementedError
+
+    def _ready(self, moments: Moments) -> bool:
+        """Whether there can be a model: not of one row, or of rows all the same."""
+        return bool(moments.n > 1 and not moments.constant.all())
 
     def _attributes(self, state: State, record: list[float], n: int, dtype: np.dtype) -> dict[str, Any]:
         raise NotImplementedError
@@ -94,13 +99,16 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
                 f"{who}: X contains NaN in row {row}, column {column}; fit takes missing values, partial_fit does not"
             )
         if fresh:
-            moments, dtype = batch, float_dtype(data)
+            moments, dtype = batch, model_dtype(data)
         else:
-            moments = Moments(self.n_samples_seen_, self._total_mean, self._scatter).merged(batch)
+            seen = Moments(self.n_samples_seen_, self._total_mean, self._scatter, self._low, self._high)
+            moments = seen.merged(batch)
             dtype = np.dtype(self._dtype)
-        if moments.n > 1 and np.diagonal(moments.scatter).any():
+            if data.dtype.kind in "iu":
+                dtype = np.promote_types(dtype, model_dtype(data))
+        if self._ready(moments):
             self._fit_moments(who, moments, dtype, X, reset=fresh)
-        else:  # one row, or rows all the same: no model yet
+        else:
             if fresh:
                 validate_data(self, X, reset=True, skip_check_array=True)
             self._keep(moments, dtype)
@@ -138,7 +146,9 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
         size = np.abs(S).max()
         if np.abs(S - S.T).max() > 1e-6 * size or np.linalg.eigvalsh(S)[0] < -1e-6 * size:
             raise ValueError(f"{who}: covariance is not symmetric and positive semi-definite")
-        moments = Moments(int(n_samples), mean, n_samples * 0.5 * (S + S.T))
+        # Of the rows no more is known than whether they vary.
+        spread = np.where(np.diagonal(S) > 0, np.inf, 0)
+        moments = Moments(int(n_samples), mean, n_samples * 0.5 * (S + S.T), mean - spread, mean + spread)
         self._fit_moments(who, moments, dtype, None, reset=True)
         return self
 
@@ -149,7 +159,7 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
         data = check_rows(self, who, X, reset=True)
         if data.shape[0] < 2:
             raise ValueError(f"{who}: X has 1 sample (n_samples=1), a minimum of 2 is required")
-        return who, data, float_dtype(data)
+        return who, data, model_dtype(data)
 
     def _count(self, who: str, n_components: Any, p: int) -> int:
         """Check a given number of factors."""
@@ -161,10 +171,10 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
     def _keep(self, moments: Moments | None, dtype: np.dtype) -> None:
         """The statistics that partial_fit adds to, or none."""
         if moments is None:
-            self._drop("_scatter", "_total_mean")
+            self._drop("_scatter", "_total_mean", "_low", "_high")
             return
         self.n_samples_seen_, self._total_mean, self._scatter = moments.n, moments.mean, moments.scatter
-        self._dtype = dtype.name
+        self._low, self._high, self._dtype = moments.low, moments.high, dtype.name
 
     def _drop(self, *names: str) -> None:
         """Attributes that this fit does not have, if an earlier one had."""
@@ -183,15 +193,18 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
         reset: bool,
         keep: Moments | None,
         one_step: bool = False,
-    ) -> None:
+        also: Callable[[State], dict[str, Any]] = lambda state: {},
+    ) -> State:
         """Run a solver until it gains less than `tol`; on any way out the last whole iteration is the model.
 
         X is what the user gave, None where there are no rows; `reset`: its columns are new to the estimator; `keep`:
-        the statistics to store with the model; `one_step`: the solver has one iteration only.
+        the statistics to store with the model; `one_step`: the solver has one iteration only; `also`: further
+        attributes of the last state. They are all there before the first warning.
         """
         record: list[float] = []
         last: State | None = None
         converged = one_step
+        stalled = ""
         gain = np.inf
 
         def now() -> dict[str, Any]:
@@ -215,30 +228,39 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
                         break
                 else:
                     converged = True
+            except Stalled as reason:
+                stalled = str(reason)
+                if last is None:
+                    raise ValueError(f"{who}: {stalled}") from None
             finally:
                 if last is not None:
+                    attributes = now() | also(last)  # may fail: nothing has been changed then
                     if X is None:
                         self.n_features_in_ = last.mean.shape[0]
                         self._drop("feature_names_in_")
                     elif reset:
                         validate_data(self, X, reset=True, skip_check_array=True)
-                    for name, value in now().items():
+                    self._drop("held_out_log_likelihood_")
+                    for name, value in attributes.items():
                         setattr(self, name, value)
                     self._keep(keep, dtype)
-        if not converged:
+        assert last is not None
+        if stalled:
+            tell(
+                f"{who}: not converged: after {len(record)} iterations {stalled}; fewer factors, or columns of less "
+                "different scale, may help",
+                ConvergenceWarning,
+            )
+        elif not converged:
             tell(
                 f"{who}: not converged after max_iter={self.max_iter} iterations: the log-likelihood of {n} rows "
                 f"grew by {gain:.3g} nats in the last, tol={self.tol:g}; raise max_iter or tol",
                 ConvergenceWarning,
             )
+        return last
 
-
-def tell(message: str, category: type[Warning] = UserWarning) -> None:
-    """A warning that points at the line outside this package that led to it."""
-    frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(f"{__package__}."):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, category, stacklevel=level)
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "components_")  # not so after partial_fit of one row, which leaves statistics only
 
 
 def summarise(who: str, X: np.ndarray) -> tuple[Covariance | Rows | Observed, Any, Moments | None]:
@@ -252,23 +274,25 @@ def summarise(who: str, X: np.ndarray) -> tuple[Covariance | Rows | Observed, An
         moments = Moments.of(X, f"{who}: X")
         if moments is not None:
             if n < p > _BY_COLUMNS:
-                return Rows(X.astype(np.float64) - moments.mean), moments.mean, moments
-            return Covariance(moments.covariance, n), moments.mean, moments
+                return Rows(X.astype(np.float64) - moments.mean, moments.constant), moments.mean, moments
+            return Covariance(moments.covariance, n, moments.constant), moments.mean, moments
     else:
         rows = X.astype(np.float64)
         mean = rows.mean(axis=0)
         if np.isfinite(mean).all():
+            low, high = rows.min(axis=0), rows.max(axis=0)
+            mean = np.where(low == high, low, mean)
             rows -= mean
-            return Rows(rows), mean, None
+            constant = constant_columns(low, high, (rows**2).mean(axis=0), mean)
+            return Rows(rows, constant), mean, None
         refuse_infinity(f"{who}: X", rows)
     observed = Observed(X, f"{who}: X")
     return observed, observed.mean, None
 
 
-def column_floor(who: str, variance: Any, mean: Any) -> Any:
+def column_floor(who: str, data: Covariance | Rows | Observed) -> Any:
     """The least noise of every column; ValueError where nothing varies."""
-    # What rounding makes of the variance of a constant.
-    constant = variance <= (8 * np.finfo(np.float64).eps * mean) ** 2
+    variance, constant = data.variance, data.constant
     if constant.all():
         raise ValueError(f"{who}: all {variance.shape[0]} columns of X are constant, there is nothing to model")
     return NOISE_FLOOR * np.where(constant, variance[~constant].mean(), variance)

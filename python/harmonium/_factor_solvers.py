@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.linalg
+
+from ._accelerated_em import accelerated
 
 _SHRINK, _GROW = 1 / 20, 1.5  # a variance falls to no less than a 20th in one step, and grows by no more than exp(1.5)
 _LARGE = 1e4  # of an eigenvalue
@@ -29,13 +32,19 @@ class State(NamedTuple):
 class Covariance:
     """The data as their covariance S (p, p): an iteration costs p^3 at most, whatever the number of rows."""
 
-    def __init__(self, S: Any, n: int) -> None:
+    def __init__(self, S: Any, n: int, constant: Any = None) -> None:
         self.S, self.n = S, n
         self.variance = np.diagonal(S).copy()
+        self.constant = self.variance < 0 if constant is None else constant
 
     def times(self, B: Any) -> Any:
         """S B."""
         return self.S @ B
+
+    def root(self) -> Any:
+        """F (p, p) with F'F = S."""
+        values, vectors = np.linalg.eigh(self.S)
+        return np.sqrt(np.maximum(values, 0))[:, None] * vectors.T
 
     def leading(self, noise: Any, k: int) -> tuple[Any, Any]:
         """The k largest eigenvalues of diag(noise)^-1/2 S diag(noise)^-1/2, in falling order, and eigenvectors (p,
@@ -55,13 +64,18 @@ class Covariance:
 class Rows:
     """The data as fewer rows than columns: centred, float64 (n, p). An iteration costs n^2 p + n^3."""
 
-    def __init__(self, centred: Any) -> None:
+    def __init__(self, centred: Any, constant: Any = None) -> None:
         self.X, self.n = centred, centred.shape[0]
         self.variance = (centred**2).sum(axis=0) / self.n
+        self.constant = self.variance < 0 if constant is None else constant
 
     def times(self, B: Any) -> Any:
         """S B."""
         return self.X.T @ (self.X @ B) / self.n
+
+    def root(self) -> Any:
+        """F (n, p) with F'F = S."""
+        return self.X / math.sqrt(self.n)
 
     def leading(self, noise: Any, k: int) -> tuple[Any, Any]:
         """As `Covariance.leading`, from the eigenvectors of the rows' products with each other."""
@@ -221,6 +235,40 @@ def _newton(data: Any, at: _Profile, gradient: Any, floor: Any) -> Any:
     return -np.linalg.solve(H, np.where(held, 0, gradient))
 
 
+def best_end(
+    solve: Callable[[Any], Iterator[State]],
+    starts: list[Any],
+    doubtful: Callable[[State], bool],
+    tol: float,
+    limit: int,
+) -> Iterator[State]:
+    """The states of `solve` from the first start; where their end is `doubtful`, also the ends from the other starts,
+    of at most `limit` iterations each, and of these the highest, if it is higher.
+
+    A likelihood has more than one maximum mostly where some noise goes to 0, and which one a solver comes to depends on
+    where it begins.
+    """
+    last = end = None
+    for state in solve(starts[0]):
+        end = state
+        if last is not None and state.log_likelihood - last.log_likelihood < tol:
+            break
+        yield state
+        last = state
+    assert end is not None
+    best = end
+    for start in starts[1:] if doubtful(end) else []:
+        before = -math.inf
+        for state in islice(solve(start), limit):
+            if state.log_likelihood > best.log_likelihood + tol:
+                best = state
+            if state.log_likelihood - before < tol:
+                break
+            before = state.log_likelihood
+    if best is not last:
+        yield best
+
+
 def fit_noise_by_em(data: Covariance | Rows, k: int, noise: Any, floor: Any, mean: Any) -> Iterator[State]:
     """As `fit_noise` by accelerated ECM alone: for so many columns that a matrix of second derivatives is too much."""
 
@@ -230,82 +278,10 @@ def fit_noise_by_em(data: Covariance | Rows, k: int, noise: Any, floor: Any, mea
 
     lowest = np.log(floor)
     best = -math.inf
-    for x, _ in accelerated(np.log(np.maximum(noise, floor)), evaluate, lambda x: np.maximum(x, lowest)):
+    start = np.log(np.maximum(noise, floor))
+    for x, _ in accelerated(start, evaluate, lambda x: np.maximum(x, lowest), math.inf):
         state = _state(data, _profile(data, np.exp(x), k), k, mean)
         if not state.log_likelihood >= best:
             return
         best = state.log_likelihood
         yield state
-
-
-def accelerated(
-    start: Any, evaluate: Callable[[Any], tuple[float, Any]], project: Callable[[Any], Any]
-) -> Iterator[tuple[Any, float]]:
-    """Squared extrapolation of an EM algorithm, kept monotone (Varadhan, Roland, "Simple and globally convergent
-    methods for accelerating the convergence of any EM algorithm", Scandinavian J. Statistics 35, 2008, scheme S3).
-
-    `evaluate` gives the log-likelihood at a point and the point that an EM step leads to. A pair of steps r, v sets the
-    length a = -|r| / |v|; where x - 2 a r + a^2 v is no higher than two plain steps, these are taken.
-    """
-    x, (value, image) = start, evaluate(start)
-    yield x, value
-    while True:
-        value_1, image_1 = evaluate(image)
-        r = image - x
-        v = image_1 - image - r
-        curvature = float(np.linalg.norm(v))
-        a = -max(1.0, float(np.linalg.norm(r)) / curvature) if curvature > 0 else -1.0
-        trial = project(x - 2 * a * r + a * a * v) if a < -1 else image_1
-        value_new, image_new = evaluate(trial)
-        if a < -1 and not value_new >= value_1:
-            trial = image_1
-            value_new, image_new = evaluate(trial)
-        if not value_new >= value:  # as high as rounding lets it be
-            return
-        x, value, image = trial, value_new, image_new
-        yield x, value
-
-
-# -- probabilistic PCA -----------------------------------------------------------------------------------------------
-
-
-def ppca_log_likelihood(values: Any, total: float, noise: float, p: int, n: int) -> float:
-    """Of n rows whose covariance has these leading eigenvalues and this trace, W being the best for `noise`."""
-    used = values[values > noise]
-    k = used.shape[0]
-    logarithms = float(np.log(used).sum()) + (p - k) * math.log(noise)
-    return -n / 2 * (p * math.log(2 * math.pi) + logarithms + k + (total - float(used.sum())) / noise)
-
-
-def ppca_em(data: Covariance | Rows, k: int, noise: float, floor: float, mean: Any, seed: int) -> Iterator[State]:
-    """EM for equal noise, accelerated (Tipping, Bishop, "Probabilistic principal component analysis", JRSS B 61, 1999,
-    eqs. 29 and 30): W <- S W (s2 I + M^-1 W' S W)^-1, s2 <- tr(S - S W M^-1 W_new') / p, M = W'W + s2 I.
-    """
-    p, total = data.variance.shape[0], float(data.variance.sum())
-    generator = np.random.default_rng(seed)
-    weights = np.asarray(generator.standard_normal((p, k)), like=data.variance) * math.sqrt(total / p)
-
-    def unpack(x: Any) -> tuple[Any, float]:
-        return x[:-1].reshape(p, k), math.exp(min(float(x[-1]), 700.0))
-
-    def evaluate(x: Any) -> tuple[float, Any]:
-        W, s2 = unpack(x)
-        SW = data.times(W)
-        inner = W.T @ W
-        M = inner + s2 * np.eye(k, like=W)
-        fitted = np.linalg.solve(M, W.T @ SW)
-        log_det = (p - k) * math.log(s2) + float(np.linalg.slogdet(M)[1])
-        trace = (total - float(np.trace(fitted))) / s2
-        value = -data.n / 2 * (p * math.log(2 * math.pi) + log_det + trace)
-        new = np.linalg.solve((s2 * np.eye(k, like=W) + fitted).T, SW.T).T
-        s2_new = max((total - float((np.linalg.solve(M, SW.T).T * new).sum())) / p, floor)
-        return value, np.append(new.ravel(), math.log(s2_new))
-
-    def project(x: Any) -> Any:
-        x[-1] = max(float(x[-1]), math.log(floor))
-        return x
-
-    start = np.append(weights.ravel(), math.log(max(noise, floor)))
-    for x, value in accelerated(start, evaluate, project):
-        W, s2 = unpack(x)
-        yield State(W, np.full(p, s2), mean, value)

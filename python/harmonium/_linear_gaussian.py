@@ -13,12 +13,11 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _core
-from ._moments import chunks, first_missing, has_missing
+from ._moments import NUMBERS_AT_A_TIME, chunks, first_missing, has_missing
 from ._posterior import centred_chunks, find_patterns, posterior
 from ._rbm_sampling import new_seed
-from ._validation import check_choice, check_number, float_dtype
+from ._validation import check_choice, check_number, float_dtype, narrowed
 
-_NUMBERS_AT_A_TIME = 2**19
 _FACTOR_STREAM, _NOISE_STREAM = 6, 7  # of the random numbers
 
 
@@ -53,7 +52,7 @@ class LinearGaussian(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         covariance = parts.weights @ parts.weights.T
         index = np.arange(parts.noise.shape[0])
         covariance[index, index] += parts.noise
-        return covariance.astype(parts.dtype, copy=False)
+        return narrowed(covariance, parts.dtype, np.diagonal(covariance))
 
     def get_precision(self) -> np.ndarray:
         """Inverse of `get_covariance`, by an inverse of size n_components only.
@@ -76,7 +75,8 @@ class LinearGaussian(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         correction = -(W @ (W.T @ precision) + psi[:, None] * precision)
         correction[index, index] += 2
         precision = precision @ correction
-        return (0.5 * (precision + precision.T)).astype(parts.dtype, copy=False)
+        precision = 0.5 * (precision + precision.T)
+        return narrowed(precision, parts.dtype, np.diagonal(precision))
 
     def score_samples(self, X: Any) -> np.ndarray:
         """Log-density of every row in nats; of its observed part where it holds NaN.
@@ -92,7 +92,7 @@ class LinearGaussian(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         X, _, parts = self._rows("score_samples", X)
         self._refuse_zero_noise("score_samples", parts)
         result = np.empty(X.shape[0])
-        for where, rows, patterns in centred_chunks(X, parts.mean, _NUMBERS_AT_A_TIME):
+        for where, rows, patterns in centred_chunks(X, parts.mean, NUMBERS_AT_A_TIME):
             result[where] = posterior(rows, patterns, parts.weights, parts.noise).log_density
         return result
 
@@ -151,12 +151,12 @@ class LinearGaussian(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         mean = np.empty((X.shape[0], k), parts.dtype)
         L = parts.spread
         if not missing:
-            for where, rows, patterns in centred_chunks(X, parts.mean, _NUMBERS_AT_A_TIME):
+            for where, rows, patterns in centred_chunks(X, parts.mean, NUMBERS_AT_A_TIME):
                 found = posterior(rows, patterns, parts.weights, parts.noise)
                 mean[where] = found.mean @ L.T
             return mean, (L @ found.covariance[0] @ L.T).astype(parts.dtype, copy=False)
         covariance = np.empty((X.shape[0], k, k), parts.dtype)
-        for where, rows, patterns in centred_chunks(X, parts.mean, _NUMBERS_AT_A_TIME):
+        for where, rows, patterns in centred_chunks(X, parts.mean, NUMBERS_AT_A_TIME):
             found = posterior(rows, patterns, parts.weights, parts.noise)
             mean[where] = found.mean @ L.T
             covariance[where] = (L @ found.covariance @ L.T)[patterns.index]
@@ -232,7 +232,7 @@ class LinearGaussian(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         X, _, parts = self._rows("impute", X)
         self._refuse_zero_noise("impute", parts)
         result = X.astype(parts.dtype)
-        for where, rows, patterns in centred_chunks(X, parts.mean, _NUMBERS_AT_A_TIME):
+        for where, rows, patterns in centred_chunks(X, parts.mean, NUMBERS_AT_A_TIME):
             if patterns.observed.all():
                 continue
             missing = ~patterns.observed[patterns.index]
@@ -302,12 +302,12 @@ class LinearGaussian(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         X, _, parts = self._rows(method, X)
         self._refuse_zero_noise(method, parts)
         result = np.empty((X.shape[0], parts.weights.shape[1]), parts.dtype)
-        for where, rows, patterns in centred_chunks(X, parts.mean, _NUMBERS_AT_A_TIME):
+        for where, rows, patterns in centred_chunks(X, parts.mean, NUMBERS_AT_A_TIME):
             result[where] = posterior(rows, patterns, parts.weights, parts.noise).mean @ parts.spread.T
         return result
 
     def _parts(self, method: str) -> _Parts:
-        check_is_fitted(self)
+        check_is_fitted(self, "components_")
         who = f"{type(self).__name__}.{method}"
         components = np.asarray(self.components_)
         if components.ndim != 2:
@@ -317,6 +317,7 @@ class LinearGaussian(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         mean, noise = (np.asarray(getattr(self, name), dtype=np.float64) for name in ("mean_", "noise_variance_"))
         spread = np.asarray(getattr(self, "factor_covariance_", np.eye(k)), dtype=np.float64)
         for name, array, shape in (
+            ("components_", components, (k, p)),
             ("mean_", mean, (p,)),
             ("noise_variance_", noise, (p,)),
             ("factor_covariance_", spread, (k, k)),
@@ -330,6 +331,8 @@ class LinearGaussian(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             column = int(np.argmin(noise))
             raise ValueError(f"{who}: noise_variance_ is {noise[column]:g} in column {column}; it cannot be negative")
         weights = components.T.astype(np.float64)
+        if np.abs(spread - spread.T).max(initial=0) > 1e-6 * np.abs(spread).max(initial=0):
+            raise ValueError(f"{who}: factor_covariance_ is not symmetric")
         if np.array_equal(spread, np.eye(k)):
             return _Parts(weights, noise, mean, spread, dtype)
         try:

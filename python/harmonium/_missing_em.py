@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from ._factor_solvers import State, accelerated, leading_eigenpairs
-from ._moments import chunks, refuse_infinity
+from ._accelerated_em import accelerated
+from ._factor_solvers import State, leading_eigenpairs
+from ._moments import NUMBERS_AT_A_TIME, chunks, constant_columns, pooled, refuse_infinity
 from ._posterior import Patterns, centred_chunks, posterior
 
-_NUMBERS_AT_A_TIME = 2**19
 _NUMBERS_KEPT = 2**23  # 64 MB
 
 
 class Observed:
-    """Counts, means and variances of what is observed of X, in one pass; `who` begins the messages."""
+    """Counts, means, variances and constant columns of what is observed, in one pass; `who` begins the messages."""
 
     def __init__(self, X: Any, who: str) -> None:
         self.X = X
@@ -24,21 +24,23 @@ class Observed:
         self.count = np.zeros(X.shape[1])
         self.mean = np.zeros(X.shape[1])
         self.variance = np.zeros(X.shape[1])
+        low, high = np.full(X.shape[1], np.inf), np.full(X.shape[1], -np.inf)
         for first, rows in chunks(X):
             refuse_infinity(who, rows, first)
             observed = ~np.isnan(rows)
             n = observed.sum(axis=0)
-            total = np.maximum(self.count + n, 1)
             mean = np.where(observed, rows, 0).sum(axis=0) / np.maximum(n, 1)
             squares = (np.where(observed, rows - mean, 0) ** 2).sum(axis=0)
-            d = mean - self.mean
-            # As in `Moments.add`, column by column.
-            self.variance += squares + d * d * (self.count * n / total)
-            self.mean += d * (n / total)
+            self.mean, d, weight = pooled(self.count, self.mean, n, mean)
+            self.variance += squares + d * d * weight
             self.count += n
+            low = np.minimum(low, np.where(observed, rows, np.inf).min(axis=0))
+            high = np.maximum(high, np.where(observed, rows, -np.inf).max(axis=0))
         for column in np.flatnonzero(self.count == 0):
             raise ValueError(f"{who}: column {column} has no observed value in {X.shape[0]} rows")
-        self.variance /= self.count
+        self.mean = np.where(low == high, low, self.mean)
+        self.variance = np.where(low == high, 0, self.variance / self.count)
+        self.constant = constant_columns(low, high, self.variance, self.mean)
 
     def parts(self, n_numbers: int) -> Iterable[tuple[Any, Patterns]]:
         """Chunks of rows, centred, 0 where missing, with their patterns: kept from the first call on where they are
@@ -61,12 +63,14 @@ class Observed:
             rows = np.nan_to_num((self.X.astype(np.float64) - self.mean) / scale)
             product = rows @ rows.T
         else:
-            for _, rows, _ in centred_chunks(self.X, self.mean, _NUMBERS_AT_A_TIME):
+            for _, rows, _ in centred_chunks(self.X, self.mean, NUMBERS_AT_A_TIME):
                 rows /= scale
                 product += rows.T @ rows
         values, vectors = leading_eigenpairs(product / n, k)
         if by_rows:
-            vectors = rows.T @ (vectors / np.sqrt(np.maximum(n * values, np.finfo(float).tiny)))
+            vectors = rows.T @ (vectors / np.sqrt(np.where(values > 1e-10 * values[:1], n * values, np.inf)))
+        # Factors beyond the number of rows have no weight; EM leaves them so.
+        values, vectors = (np.pad(a, [(0, 0)] * (a.ndim - 1) + [(0, k - a.shape[-1])]) for a in (values, vectors))
         # Zeros in place of values make the covariance too small, by the share of what is observed squared.
         share = max(float(self.count.sum()) / (n * p), 0.1)
         rest = max((p - float(values.sum())) / max(p - k, 1), 0.05)
@@ -99,6 +103,8 @@ def missing_em(data: Observed, k: int, weights: Any, noise: Any, floor: Any, equ
     def evaluate(x: Any) -> tuple[float, Any]:
         W, shift, psi = unpack(x)
         log_likelihood, outer, cross, squares = _expectations(data, W, shift, psi)
+        index = np.arange(k + 1)
+        outer[:, index, index] *= 1 + 16 * np.finfo(np.float64).eps  # a column seen in few rows may make it singular
         solution = np.linalg.solve(outer, cross[:, :, None])[:, :, 0]
         rest = squares - (solution * cross).sum(axis=1)
         new = np.full(p, rest.sum() / data.count.sum()) if equal_noise else rest / data.count
@@ -113,7 +119,8 @@ def missing_em(data: Observed, k: int, weights: Any, noise: Any, floor: Any, equ
     if equal_noise:
         noise = np.full(p, noise.mean())
     start = pack(weights, np.zeros(p), np.maximum(noise, floor))
-    for x, log_likelihood in accelerated(start, evaluate, project):
+    slack = 1e4 * np.finfo(np.float64).eps * float(data.count.sum()) * (1 + float(np.abs(lowest).max()))
+    for x, log_likelihood in accelerated(start, evaluate, project, slack):
         W, shift, psi = unpack(x)
         yield State(W, psi, data.mean + shift, log_likelihood)
 
@@ -125,7 +132,7 @@ def _expectations(data: Observed, W: Any, shift: Any, psi: Any) -> tuple[float, 
     outer, cross, squares = np.zeros((p, (k + 1) ** 2)), np.zeros((p, k + 1)), np.zeros(p)
     log_likelihood = 0.0
     # Rows at a time so that the products of their factors fit too.
-    numbers = max(1, _NUMBERS_AT_A_TIME * p // max(p, (k + 1) ** 2))
+    numbers = max(1, NUMBERS_AT_A_TIME * p // max(p, (k + 1) ** 2))
     for rows, patterns in data.parts(numbers):
         observed, index = patterns
         found = posterior(rows - shift * observed[index], patterns, W, psi)

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-_NUMBERS_AT_A_TIME = 2**19  # of a chunk in float64: 4 MB, so that its copy stays in the cache
+NUMBERS_AT_A_TIME = 2**19  # of a chunk in float64: 4 MB, so that its copy stays in the cache
 
 
-def chunks(X: Any, n_numbers: int = _NUMBERS_AT_A_TIME) -> Iterator[tuple[int, Any]]:
+def chunks(X: Any, n_numbers: int = NUMBERS_AT_A_TIME) -> Iterator[tuple[int, Any]]:
     """Consecutive rows of X as float64 copies, each with the number of its first row."""
     step = max(1, n_numbers // max(1, X.shape[1]))
     for first in range(0, X.shape[0], step):
@@ -49,22 +49,41 @@ def first_missing(X: Any) -> tuple[int, int]:
     raise ValueError("no NaN")
 
 
+def pooled(n_a: Any, mean_a: Any, n_b: Any, mean_b: Any) -> tuple[Any, Any, Any]:
+    """Of two parts of the data: the mean of both, d = mean_b - mean_a, and what d d' is weighed with in the scatter of
+    both (Chan, Golub, LeVeque, "Algorithms for computing the sample variance", The American Statistician 37, 1983, eq.
+    2.1)."""
+    total = np.maximum(n_a + n_b, 1)
+    d = mean_b - mean_a
+    return mean_a + d * (n_b / total), d, n_a * n_b / total
+
+
+def constant_columns(low: Any, high: Any, variance: Any, mean: Any) -> Any:
+    """Columns without variance: of one value (its mean over n rows is rounded, so a variance need not come out as 0),
+    or no further from it than rounding."""
+    return (low >= high) | (variance <= (8 * np.finfo(np.float64).eps * mean) ** 2)
+
+
 class Moments:
     """Sufficient statistics of a Gaussian model, merged without loss of digits.
 
-    mean = sum x / n and scatter = sum (x - mean)(x - mean)', updated chunk by chunk: of two parts A and B with
-    d = mean_B - mean_A, scatter = scatter_A + scatter_B + d d' n_A n_B / n (Chan, Golub, LeVeque, "Algorithms for
-    computing the sample variance", The American Statistician 37, 1983, eq. 2.1). No square of a mean is ever
-    subtracted, so columns far from zero keep their digits.
+    mean = sum x / n and scatter = sum (x - mean)(x - mean)', updated chunk by chunk (`pooled`). No square of a mean is
+    ever subtracted, so columns far from zero keep their digits. low and high are the least and largest value of every
+    column: where they are the same, mean and scatter are exact.
     """
 
-    def __init__(self, n: int, mean: Any, scatter: Any) -> None:
-        self.n, self.mean, self.scatter = n, mean, scatter
+    def __init__(self, n: int, mean: Any, scatter: Any, low: Any, high: Any) -> None:
+        self.n, self.mean, self.scatter, self.low, self.high = n, mean, scatter, low, high
+        constant = low == high
+        if constant.any():
+            self.mean = np.where(constant, low, mean)
+            self.scatter = np.where(constant | constant[:, None], 0, scatter)
 
     @classmethod
     def of(cls, X: Any, who: str = "X") -> Moments | None:
         """Of all rows of X; None at the first NaN, ValueError at the first infinity."""
-        moments = cls(0, np.zeros(X.shape[1]), np.zeros((X.shape[1], X.shape[1])))
+        p = X.shape[1]
+        moments = cls(0, np.zeros(p), np.zeros((p, p)), np.full(p, np.inf), np.full(p, -np.inf))
         return moments if moments.add(X, who) else None
 
     def add(self, X: Any, who: str = "X") -> bool:
@@ -77,22 +96,28 @@ class Moments:
                     refuse_infinity(who, rows, first)
                     if np.isnan(rows).any():
                         return False
+                low, high = rows.min(axis=0), rows.max(axis=0)
                 rows -= mean
                 scatter = rows.T @ rows
             if not np.isfinite(scatter).all():
                 raise ValueError(f"{who}: the squares of its values overflow; scale X")
-            both = self.merged(Moments(n, mean, scatter)) if self.n else Moments(n, mean, scatter)
-            self.n, self.mean, self.scatter = both.n, both.mean, both.scatter
+            part = Moments(n, mean, scatter, low, high)
+            vars(self).update(vars(self.merged(part) if self.n else part))
         return True
 
     def merged(self, other: Moments) -> Moments:
         """Of the rows of both; neither is changed."""
-        total = self.n + other.n
-        d = other.mean - self.mean
-        scatter = self.scatter + other.scatter + np.outer(d, d) * (self.n * other.n / total)
-        return Moments(total, self.mean + d * (other.n / total), scatter)
+        mean, d, weight = pooled(self.n, self.mean, other.n, other.mean)
+        scatter = self.scatter + other.scatter + np.outer(d, d) * weight
+        low, high = np.minimum(self.low, other.low), np.maximum(self.high, other.high)
+        return Moments(self.n + other.n, mean, scatter, low, high)
 
     @property
     def covariance(self) -> Any:
         """Scatter / n: the maximum likelihood estimate."""
         return self.scatter / self.n
+
+    @property
+    def constant(self) -> Any:
+        """Columns without variance (p,)."""
+        return constant_columns(self.low, self.high, np.diagonal(self.scatter) / self.n, self.mean)

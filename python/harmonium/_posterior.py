@@ -51,7 +51,7 @@ def posterior(deviation: Any, patterns: Patterns, weights: Any, noise: Any) -> P
     observed, index = patterns
     scaled = weights / noise[:, None]
     M = _precisions(observed, weights, scaled)
-    covariance = np.linalg.inv(M)
+    covariance, log_det = _inverses(M)
     B = deviation @ scaled
     mean = _apply(covariance, index, B)
     if M.size and float(np.abs(M).max()) > _ILL_CONDITIONED:
@@ -61,7 +61,7 @@ def posterior(deviation: Any, patterns: Patterns, weights: Any, noise: Any) -> P
     if observed.shape[0] > 1 or not observed.all():
         residual *= observed[index]
     quadratic = (residual**2) @ (1 / noise) + (mean**2).sum(axis=1)
-    constant = observed @ (np.log(noise) + math.log(2 * math.pi)) + np.linalg.slogdet(M)[1]
+    constant = observed @ (np.log(noise) + math.log(2 * math.pi)) + log_det
     return Posterior(mean, covariance, -0.5 * (constant[index] + quadratic))
 
 
@@ -74,6 +74,20 @@ def _precisions(observed: Any, weights: Any, scaled: Any) -> Any:
         table = (scaled[:, :, None] * weights[:, None, :]).reshape(p, k * k)
         return identity + (observed.astype(weights.dtype) @ table).reshape(u, k, k)
     return np.stack([identity + (scaled[row].T @ weights[row]) for row in observed])
+
+
+def _inverses(M: Any) -> tuple[Any, Any]:
+    """Of every matrix in M (u, k, k) the inverse and the logarithm of the determinant."""
+    try:
+        root = np.linalg.cholesky(M)
+        inverse = np.linalg.inv(root)
+        diagonal = np.diagonal(root, axis1=1, axis2=2)
+        return np.swapaxes(inverse, 1, 2) @ inverse, 2 * np.log(diagonal).sum(axis=1)
+    except np.linalg.LinAlgError:
+        # Next to 1 / eps the identity in M is lost; its eigenvalues are known to be 1 at least.
+        values, vectors = np.linalg.eigh(M)
+        values = np.maximum(values, 1)
+        return (vectors / values[:, None, :]) @ np.swapaxes(vectors, 1, 2), np.log(values).sum(axis=1)
 
 
 def _apply(matrices: Any, index: Any, vectors: Any) -> Any:

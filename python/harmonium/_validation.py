@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from numbers import Integral
 from typing import Any
 
@@ -20,6 +22,22 @@ _READ_AS_THEY_STAND = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.flo
 def float_dtype(X: Any) -> np.dtype:
     """float64 for float64, float32 for everything else: the floating type in which a model of X works."""
     return np.dtype(np.float64 if X.dtype.kind == "f" and X.dtype.itemsize >= 8 else np.float32)
+
+
+def model_dtype(X: Any) -> np.dtype:
+    """As `float_dtype`, but float64 for integers beyond 2^24, which float32 does not tell from their neighbours."""
+    if X.dtype.kind in "iu" and X.dtype.itemsize > 2 and X.size and (X.max() > 2**24 or X.min() < -(2**24)):
+        return np.dtype(np.float64)
+    return float_dtype(X)
+
+
+def narrowed(values: Any, dtype: np.dtype, variances: Any = None) -> Any:
+    """Variances, or a matrix with these on its diagonal, in this type; in float64 where it would make infinity or 0 of
+    one, as float32 of 1e40 and 1e-48."""
+    sizes = values if variances is None else variances
+    limits = np.finfo(dtype)
+    fits = (sizes <= limits.max).all() and (sizes[sizes > 0] >= limits.tiny).all()
+    return values.astype(dtype if fits else np.float64, copy=False)
 
 
 def check_number(
@@ -49,6 +67,14 @@ def check_choice(who: str, name: str, value: Any, choices: tuple[str, ...]) -> N
     """Refuse a parameter that is not one of these words."""
     if value not in choices:
         raise ValueError(f"{who}: {name}={value!r} is not one of {', '.join(map(repr, choices))}")
+
+
+def tell(message: str, category: type[Warning] = UserWarning) -> None:
+    """A warning that points at the line outside this package that led to it."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(f"{__package__}."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
 
 
 def check_X(estimator: Any, X: Any, *, reset: bool) -> Any:

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
+from itertools import islice
 from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import chi2
 
-from ._factor_base import MOST_KEPT, NOISE_FLOOR, FactorEstimator, column_floor, summarise, tell
-from ._factor_solvers import Covariance, Rows, State, canonical, fit_noise, fit_noise_by_em, objective, start_noise
+from ._factor_base import MOST_KEPT, FactorEstimator, column_floor, summarise
+from ._factor_solvers import (
+    Covariance,
+    Rows,
+    State,
+    best_end,
+    canonical,
+    fit_noise,
+    fit_noise_by_em,
+    objective,
+    start_noise,
+)
 from ._missing_em import Observed, missing_em
 from ._moments import Moments
-from ._validation import check_choice, check_flag, check_number
-from .rotation import rotate
+from ._validation import check_choice, check_flag, check_number, narrowed, tell
+from .rotation import DEPENDENT, turned
 
 _MOST_DENSE = 1024  # columns up to which there is a matrix of second derivatives
+_PATIENCE = 20  # iterations of EM that tell whether noise at its floor is as good
 _HEYWOOD = 0.005  # share of a column's variance below which its noise is looked at
 
 
@@ -34,8 +47,9 @@ class FactorAnalysis(FactorEstimator):
 
     x = W h + b + noise, h ~ N(0, I), noise ~ N(0, diag(psi)) with a variance for every column, so
     x ~ N(b, W W' + diag(psi)). Change the import and nothing else. What differs: the data are read once, and an
-    iteration works on their covariance, by Newton steps on the noise variances instead of EM; float32 is kept, integers
-    become float32; NaN are missing values (exact EM over what is observed); noise that goes to 0 is held and told of.
+    iteration works on their covariance, by Newton steps on the noise variances instead of EM; float32 is kept (but for
+    variances that it cannot hold), integers become float32, beyond 2^24 float64; NaN are missing values (exact EM over
+    what is observed); noise that goes to 0 is held and told of.
 
     Parameters
     ----------
@@ -48,7 +62,8 @@ class FactorAnalysis(FactorEstimator):
     max_iter : int, default=1000
     noise_variance_init : array-like of shape (n_features,) or None, default=None
         Noise variances to start from. None: what a regression on the other columns leaves, times 1 - k / 2p
-        (Joreskog 1967).
+        (Joreskog 1967), and of up to 1024 columns, where that ends in a Heywood case, also their variances, and ones;
+        the highest end is kept.
     svd_method : {"randomized", "lapack"}, default="randomized"
         Of no effect: eigenvectors are exact, at less than the randomised method's cost.
     iterated_power : int, default=3
@@ -70,7 +85,8 @@ class FactorAnalysis(FactorEstimator):
     factor_covariance_ : array of shape (n_components, n_components)
         Correlations of the factors; the identity but for promax.
     loglike_ : list of float
-        Log-likelihood of all rows, in nats, at the start and after every iteration. It never falls.
+        Log-likelihood of all rows, in nats, at the start and after every iteration. It never falls. Where another start
+        ends higher, its end is the last.
     heywood_ : bool array of shape (n_features,)
         Columns whose noise goes to 0 (a Heywood case): the likelihood at noise 0 is as high. A warning names them,
         unless there are so many factors that noise is not determined, (p - k)^2 < p + k.
@@ -159,27 +175,32 @@ class FactorAnalysis(FactorEstimator):
         k = self._n_factors(who, p)
         given = self._given_noise(who, p)
         summary, mean, moments = summarise(who, data)
-        floor = column_floor(who, summary.variance, mean)
+        floor = column_floor(who, summary)
         if not isinstance(summary, Observed):
             keep = moments if p <= MOST_KEPT else None
             self._fit_complete(who, summary, mean, floor, given, dtype, X, reset=True, keep=keep)
             return self
         weights, noise = summary.start(k)
         states = missing_em(summary, k, weights, noise if given is None else given, floor, equal_noise=False)
-        self._run(who, states, n, dtype, X=X, reset=True, keep=None)
-        self._tell(who, self.noise_variance_ < _HEYWOOD * summary.variance, floor, summary.variance)
+
+        def heywood(state: State) -> dict[str, Any]:
+            def best(noise: Any) -> float:
+                # EM with these columns held at their floor, where it hardly moves them, for a while.
+                others = missing_em(summary, k, state.weights, noise, floor, equal_noise=False)
+                return max(at.log_likelihood for at in islice(others, _PATIENCE))
+
+            return {"heywood_": self._at_zero(summary, state, floor, best) | summary.constant}
+
+        self._tell(who, summary, self._run(who, states, n, dtype, X=X, reset=True, keep=None, also=heywood))
         return self
 
     def _fit_moments(self, who: str, moments: Moments, dtype: np.dtype, X: Any, *, reset: bool) -> None:
-        data = Covariance(moments.covariance, moments.n)
+        data = Covariance(moments.covariance, moments.n, moments.constant)
         p = data.variance.shape[0]
-        floor = column_floor(who, data.variance, moments.mean)
-        noise = self._given_noise(who, p)
-        if noise is None and not reset and hasattr(self, "noise_variance_"):
-            noise = np.asarray(self.noise_variance_, np.float64)  # of the rows before: nearly there
-            # A variance at its floor would hardly get away from it.
-            noise = np.maximum(noise, _HEYWOOD * data.variance)
-        self._fit_complete(who, data, moments.mean, floor, noise, dtype, X, reset=reset, keep=moments)
+        floor = column_floor(who, data)
+        # Not from the noise before: of few rows some is at its floor, and would hardly get away from it.
+        given = self._given_noise(who, p)
+        self._fit_complete(who, data, moments.mean, floor, given, dtype, X, reset=reset, keep=moments)
 
     def _fit_complete(
         self,
@@ -187,7 +208,7 @@ class FactorAnalysis(FactorEstimator):
         data: Covariance | Rows,
         mean: Any,
         floor: Any,
-        noise: Any,
+        given: Any,
         dtype: np.dtype,
         X: Any,
         *,
@@ -195,31 +216,41 @@ class FactorAnalysis(FactorEstimator):
         keep: Moments | None,
     ) -> None:
         k = self._n_factors(who, data.variance.shape[0])
-        if noise is None:
-            noise = start_noise(data, k)
+        starts = [start_noise(data, k) if given is None else given]
         dense = isinstance(data, Covariance) and data.variance.shape[0] <= _MOST_DENSE
-        at: list[State] = []
+        if given is None and dense:
+            starts += [data.variance, np.ones_like(data.variance)]  # the second is scikit-learn's
 
-        def states() -> Iterator[State]:
-            for state in (fit_noise if dense else fit_noise_by_em)(data, k, noise, floor, mean):
-                at[:] = [state]
-                yield state
+        def doubtful(state: State) -> bool:
+            return bool(((state.noise < _HEYWOOD * data.variance) & ~data.constant).any())
 
-        self._run(who, states(), data.n, dtype, X=X, reset=reset, keep=keep)
-        self._tell(who, self._at_zero(data, at[0], k, floor), floor, data.variance)
+        def solve(noise: Any) -> Iterator[State]:
+            return (fit_noise if dense else fit_noise_by_em)(data, k, noise, floor, mean)
 
-    def _at_zero(self, data: Covariance | Rows, state: State, k: int, floor: Any) -> Any:
-        """Columns whose noise is small and might as well be 0: together at their floor the likelihood is as high."""
+        states = best_end(solve, starts, doubtful, self.tol, self.max_iter)
+
+        def heywood(state: State) -> dict[str, Any]:
+            def best(noise: Any) -> float:
+                return -data.n / 2 * (objective(data, noise, k) + noise.shape[0] * math.log(2 * math.pi))
+
+            return {"heywood_": self._at_zero(data, state, floor, best) | data.constant}
+
+        self._tell(who, data, self._run(who, states, data.n, dtype, X=X, reset=reset, keep=keep, also=heywood))
+
+    def _at_zero(
+        self, data: Covariance | Rows | Observed, state: State, floor: Any, best: Callable[[Any], float]
+    ) -> Any:
+        """Columns whose noise is small and might as well be 0: together at their floor the log-likelihood that `best`
+        finds is as high."""
         small = state.noise < _HEYWOOD * data.variance
         if small.any() and not (state.noise[small] <= 2 * floor[small]).all():
-            there = objective(data, np.where(small, floor, state.noise), k)
-            if there > objective(data, state.noise, k) + 2 * max(self.tol, 1e-9) / data.n:
+            if best(np.where(small, floor, state.noise)) < state.log_likelihood - max(self.tol, 1e-9):
                 small &= state.noise <= 2 * floor
         return small
 
-    def _tell(self, who: str, heywood: Any, floor: Any, variance: Any) -> None:
-        constant = variance * NOISE_FLOOR < floor * (1 - 1e-6)
-        self.heywood_ = heywood | constant
+    def _tell(self, who: str, data: Covariance | Rows | Observed, state: State) -> None:
+        heywood, variance = self.heywood_, data.variance
+        constant = data.constant
         if _freedom(*self.components_.shape) < 0:
             heywood = np.zeros_like(heywood)  # so many factors leave the noise undetermined, 0 included
         for columns, what in (
@@ -232,8 +263,10 @@ class FactorAnalysis(FactorEstimator):
             if columns.any():
                 index = np.flatnonzero(columns)
                 named = ", ".join(map(str, index[:10])) + (", ..." if len(index) > 10 else "")
-                values = ", ".join(f"{self.noise_variance_[i] / variance.mean():.2g}" for i in index[:10])
+                values = ", ".join(f"{state.noise[i] / variance.mean():.2g}" for i in index[:10])
                 tell(f"{who}: {len(index)} of {len(columns)} columns ({named}) {what} {values} of the mean variance")
+        if self.rotation == "promax" and turned(canonical(state.weights, state.noise), "promax")[1]:
+            tell(f"{who}: {DEPENDENT}")
 
     def goodness_of_fit(self) -> GoodnessOfFit:
         """Likelihood ratio test that so many factors are enough, with Bartlett's correction.
@@ -295,11 +328,11 @@ class FactorAnalysis(FactorEstimator):
         weights = canonical(state.weights, state.noise)
         factors = np.eye(weights.shape[1])
         if self.rotation is not None:
-            weights, _, factors = rotate(weights, self.rotation)
+            (weights, _, factors), _ = turned(weights, self.rotation)
         return {
             "components_": np.ascontiguousarray(weights.T, dtype=dtype),
             "mean_": state.mean.astype(dtype),
-            "noise_variance_": state.noise.astype(dtype),
+            "noise_variance_": narrowed(state.noise, dtype),
             "factor_covariance_": factors.astype(dtype),
             "loglike_": list(record),
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import _check_feature_names
 
 from ._linear_gaussian import LinearGaussian, check_rows
 from ._validation import float_dtype
@@ -34,6 +35,8 @@ class LinearFactorModel(LinearGaussian):
     ----------
     components_, mean_, noise_variance_, factor_covariance_ : arrays
         The parameters as arrays.
+    feature_names_in_ : array
+        After `fit` to a data frame.
 
     Raises
     ------
@@ -109,9 +112,11 @@ class LinearFactorModel(LinearGaussian):
         -------
         self
         """
+        given = X
         X = check_rows(self, "LinearFactorModel.fit", X, reset=True)
         if X.shape[1] != self.n_features_in_:
             raise ValueError(f"LinearFactorModel.fit: X has {X.shape[1]} columns, the model has {self.n_features_in_}")
+        _check_feature_names(self, given, reset=True)
         return self
 
     def __sklearn_is_fitted__(self) -> bool:

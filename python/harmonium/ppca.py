@@ -9,12 +9,13 @@ import numpy as np
 from sklearn.utils.extmath import randomized_svd
 
 from ._choose_components import held_out, minka
-from ._factor_base import MOST_KEPT, NOISE_FLOOR, FactorEstimator, column_floor, summarise, tell
-from ._factor_solvers import Covariance, Rows, State, canonical, ppca_em, ppca_log_likelihood, signs
+from ._factor_base import MOST_KEPT, NOISE_FLOOR, FactorEstimator, column_floor, summarise
+from ._factor_solvers import Covariance, Rows, State, canonical, signs
 from ._missing_em import Observed, missing_em
 from ._moments import Moments
+from ._ppca_em import ppca_em, ppca_log_likelihood
 from ._rbm_sampling import new_seed
-from ._validation import check_choice
+from ._validation import check_choice, narrowed, tell
 
 _FULL = 1000  # of the smaller side: up to here all eigenvalues are computed
 
@@ -140,29 +141,25 @@ class PPCA(FactorEstimator):
                 name, value = ("method", "ml") if self.method == "ml" else ("n_components", self.n_components)
                 missing = int(n * p - summary.count.sum())
                 raise ValueError(f"{who}: {name}={value!r} needs complete rows, X has {missing} missing values (NaN)")
-            column_floor(who, summary.variance, summary.mean)  # refuses data without variance
+            column_floor(who, summary)  # refuses data without variance
             floor = np.full(p, NOISE_FLOOR * summary.variance.mean())
             weights, noise = summary.start(k)
             states = missing_em(summary, k, weights, noise, floor, equal_noise=True)
             self._run(who, states, n, dtype, X=X, reset=True, keep=None)
         else:
-            column_floor(who, summary.variance, mean)
+            column_floor(who, summary)
             if self.n_components == "cv":
                 curve = held_out(data, self.random_state)
             keep = moments if p <= MOST_KEPT else None
             self._fit_complete(who, summary, mean, dtype, X, reset=True, keep=keep, curve=curve)
-        if curve is not None:
-            self.held_out_log_likelihood_ = curve
-        else:
-            self._drop("held_out_log_likelihood_")
         self._warn_of_floor(who)
         return self
 
     def _fit_moments(self, who: str, moments: Moments, dtype: np.dtype, X: Any, *, reset: bool) -> None:
         if self.n_components == "cv":
             raise ValueError(f"{who}: n_components='cv' needs rows to hold out: fit has them")
-        data = Covariance(moments.covariance, moments.n)
-        column_floor(who, data.variance, moments.mean)
+        data = Covariance(moments.covariance, moments.n, moments.constant)
+        column_floor(who, data)
         self._fit_complete(who, data, moments.mean, dtype, X, reset=reset, keep=moments)
         self._warn_of_floor(who)
 
@@ -182,20 +179,25 @@ class PPCA(FactorEstimator):
         k = self._resolve(who, n, p) if curve is None else int(np.argmax(curve))
         total = float(data.variance.sum())
         floor = NOISE_FLOOR * total / p
+        also = {} if curve is None else {"held_out_log_likelihood_": curve}
         if self.method == "em":
             seed = new_seed(self.random_state)
-            states = ppca_em(data, k, total / p, floor, mean, seed)
-            self._run(who, states, n, dtype, X=X, reset=reset, keep=keep)
+            states = ppca_em(data, k, floor, mean, seed)
+            self._run(who, states, n, dtype, X=X, reset=reset, keep=keep, also=lambda state: also)
             return
 
         def closed_form() -> Iterator[State]:
             values, axes = self._principal(data, k)
+            # As many components whatever the solver: beyond the rows' own directions they are 0.
+            beyond = max(k - values.shape[0], 0)
+            every = beyond > 0 or values.shape[0] == min(n, p)
+            values, axes = np.pad(values, (0, beyond)), np.pad(axes, ((0, 0), (0, beyond)))
             count = k
             if self.n_components == "mle":
                 if n <= p:
                     raise ValueError(f"{who}: n_components='mle' needs more rows than columns, X is {n} x {p}")
                 count = minka(values, n)
-            rest = values[count:] if values.shape[0] == min(n, p) else None
+            rest = values[count:] if every else None
             left = float(np.maximum(rest, 0).sum()) if rest is not None else total - float(values[:count].sum())
             noise = max(left / (p - count), floor) if count < p else floor
             values, axes = values[:count], axes[:, :count]
@@ -204,20 +206,23 @@ class PPCA(FactorEstimator):
             value = ppca_log_likelihood(values, total, noise, p, n)
             yield State(weights, np.full(p, noise), mean, value)
 
-        self._run(who, closed_form(), n, dtype, X=X, reset=reset, keep=keep, one_step=True)
+        self._run(who, closed_form(), n, dtype, X=X, reset=reset, keep=keep, one_step=True, also=lambda state: also)
 
     def _principal(self, data: Covariance | Rows, k: int) -> tuple[Any, Any]:
         """Eigenvalues of the covariance in falling order, all or the leading ones, and the axes."""
         smaller = min(data.n, data.variance.shape[0])
         few = 10 * k < smaller and self.n_components != "mle"
         by_chance = self.svd_solver == "randomized" or (self.svd_solver == "auto" and smaller > _FULL and few)
-        if by_chance and self.n_components != "mle":
+        if by_chance and k > 0 and self.n_components != "mle":
             seed = new_seed(self.random_state) % 2**32
             matrix = data.X if isinstance(data, Rows) else data.S
             _, s, axes = randomized_svd(matrix, k, n_iter=7, random_state=seed)
             return (s**2 / data.n if isinstance(data, Rows) else s), axes.T
         values, axes = data.leading(np.ones(data.variance.shape[0]), smaller)
         return np.maximum(values, 0), axes
+
+    def _ready(self, moments: Moments) -> bool:
+        return super()._ready(moments) and (self.n_components != "mle" or moments.n > moments.mean.shape[0])
 
     def _resolve(self, who: str, n: int, p: int) -> int:
         """The number of components; 0 for "mle", which needs the eigenvalues first."""
@@ -244,7 +249,7 @@ class PPCA(FactorEstimator):
             "components_": np.ascontiguousarray(weights.T, dtype=dtype),
             "mean_": state.mean.astype(dtype),
             "noise_variance_": noise,
-            "explained_variance_": ((weights**2).sum(axis=0) + noise).astype(dtype),
+            "explained_variance_": narrowed((weights**2).sum(axis=0) + noise, dtype),
             "n_components_": int(weights.shape[1]),
         }
 
