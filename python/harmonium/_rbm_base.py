@@ -308,8 +308,8 @@ class BaseRBM(CallbackMixin, ScoringRBM):
         dead = int((np.abs(self.components_).max(axis=1) < _NO_WEIGHT).sum())
         if 10 * dead > len(self.components_):
             warnings.warn(
-                f"{type(self).__name__}: {dead} of {len(self.components_)} hidden units have no weight of {_NO_WEIGHT} or "
-                "more, they tell nothing about the data; try smaller penalties "
+                f"{type(self).__name__}: {dead} of {len(self.components_)} hidden units have no weight of "
+                f"{_NO_WEIGHT} or more, they tell nothing about the data; try smaller penalties "
                 f"(weight_decay={self.weight_decay:g}, l1={getattr(self, 'l1', 0):g}) or fewer n_components",
                 UserWarning,
                 stacklevel=4,
