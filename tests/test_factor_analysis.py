@@ -133,8 +133,8 @@ def test_many_columns(shape):
     )
     S_diagonal = X.var(axis=0)
     model = (fa.components_**2).sum(axis=0) + fa.noise_variance_
-    # Stationary in psi, as far as tol asks.
-    assert np.median(np.abs(model / S_diagonal - 1)) < 1e-3
+    # Stationary in psi: a gain of tol means psi within (2 tol / n)^1/2 of the maximum, relatively.
+    tolerance.converged(np.median(np.abs(model / S_diagonal - 1)), 0.0, np.sqrt(2 * fa.tol / shape[0]), 3)
 
 
 @quiet_heywood
@@ -156,7 +156,7 @@ def test_both_solvers_agree():
                 break
             before = state.log_likelihood
         ends.append(state.log_likelihood)
-    assert max(ends) - min(ends) < 1e-4  # a gain of 1e-9 at a rate of convergence over 1 - 1e-5
+    tolerance.converged(max(ends), min(ends), 1e-9, 1e5)  # a rate of convergence over 1 - 1e-5
 
 
 @pytest.mark.parametrize("given", [np.float32, np.float64, np.float16, np.int32, bool])
@@ -192,7 +192,7 @@ def test_partial_fit_ends_where_fit_does():
         fa.partial_fit(batch)
     whole = FactorAnalysis(2, tol=1e-8).fit(X)
     assert fa.n_samples_seen_ == 300
-    assert abs(fa.loglike_[-1] - whole.loglike_[-1]) < 1e-6  # gains under 1e-8, falling off geometrically
+    tolerance.converged(fa.loglike_[-1], whole.loglike_[-1], fa.tol, 100)
 
 
 @quiet_heywood
@@ -202,7 +202,7 @@ def test_a_stream_of_single_rows():
     fa = FactorAnalysis(1, tol=1e-8)
     for row in X:
         fa.partial_fit(row[None])
-    assert abs(fa.loglike_[-1] - FactorAnalysis(1, tol=1e-8).fit(X).loglike_[-1]) < 1e-6
+    tolerance.converged(fa.loglike_[-1], FactorAnalysis(1, tol=1e-8).fit(X).loglike_[-1], fa.tol, 100)
 
 
 def test_an_iteration_does_not_see_the_rows():
@@ -226,7 +226,7 @@ def problem_of_scikit_learn(seed):
 @quiet_heywood
 @pytest.mark.parametrize("seed", [0, 42, 83])
 def test_recovers_the_covariance(seed):
-    loadings, X = problem_of_scikit_learn(seed)
+    _, X = problem_of_scikit_learn(seed)
     fits = []
     for method in ("randomized", "lapack"):
         fa = FactorAnalysis(3, svd_method=method)
@@ -235,7 +235,9 @@ def test_recovers_the_covariance(seed):
         tolerance.near_sum(np.float64(fa.loglike_[-1]), fa.score_samples(X).sum(), size, 1000)
         tolerance.near_sum(np.float64(fa.score(X)), fa.score_samples(X).mean(), size, 20)
         assert (np.diff(fa.loglike_) > 0).all()
-        assert np.abs(np.cov(X.T, bias=True) - fa.get_covariance()).sum() / loadings.size < 0.2
+        C = fa.get_covariance()
+        # Nearer the sample's than its estimate is, entry by entry (Wishart).
+        tolerance.statistical((np.cov(X.T, bias=True) - C) / np.sqrt((C**2 + np.outer(np.diag(C), np.diag(C))) / 20))
         fits.append(fa)
     for name in ("components_", "noise_variance_"):
         tolerance.same_bits(*(getattr(fa, name) for fa in fits))
@@ -361,3 +363,21 @@ def test_goodness_of_fit_says_when_there_is_none():
     X[0, 0] = np.nan
     with pytest.raises(ValueError, match="needs the covariance of complete data"):
         FactorAnalysis(1).fit(X).goodness_of_fit()
+
+
+@pytest.mark.parametrize("shape", [(400, 400), (250, 900)], ids=str)
+def test_leading_eigenpairs_of_one_matrix_after_another(shape):
+    """From the last eigenvectors or from nothing, of a spectrum with a gap or without: those of the whole matrix."""
+    from harmonium._factor_solvers import LeadingEigenpairs
+
+    X = np.random.default_rng(0).standard_normal(shape)
+    X[:, :3] *= 10
+    leading, k = LeadingEigenpairs(), 5
+    for scale in (np.ones(shape[1]), np.linspace(1, 1.1, shape[1]), np.linspace(3, 0.1, shape[1])):
+        A = (X * scale) @ (X * scale).T
+        values, vectors = leading(A, k)
+        expected = np.linalg.eigvalsh(A)[::-1][:k]
+        tolerance.near_sum(values, expected, np.full(k, expected[0]), shape[0])
+        tolerance.near_sum(vectors.T @ vectors, np.eye(k), np.ones((k, k)), shape[0])
+        # Residuals of 1e-9: a value's error is their square.
+        assert np.linalg.norm(A @ vectors - vectors * values, axis=0).max() <= 2e-9 * expected[0]

@@ -75,7 +75,7 @@ def test_promax_finds_correlated_factors():
     covariance = np.array([[1, 0.4], [0.4, 1]])
     mixed = simple @ np.linalg.cholesky(covariance)
     found = rotate(mixed, "promax")
-    assert 0.3 < abs(found.factor_covariance[0, 1]) < 0.5
+    tolerance.printed(abs(found.factor_covariance[0, 1]), 0.4, 1)
     away = np.abs(found.loadings)[simple == 0].max()
     assert away < np.abs(rotate(mixed, "varimax").loadings)[simple == 0].max() / 3
 
@@ -85,7 +85,8 @@ def test_oblique_factors_of_an_estimator():
     X = reference.draw_rows(reference.draw_model(8, 2, 0), 300, 0)
     fa = FactorAnalysis(2, rotation="promax").fit(X)
     F = fa.factor_covariance_
-    assert abs(F[0, 1]) > 0.01 and F[0, 0] == pytest.approx(1, abs=1e-12)
+    assert abs(F[0, 1]) > 0.01
+    tolerance.near_sum(np.diag(F), np.ones(2), np.full(2, 100.0), 8)
     C = fa.get_covariance()
     expected = (X - fa.mean_) @ np.linalg.solve(C, fa.components_.T @ F)
     tolerance.near_sum(fa.transform(X), expected, np.full((300, 2), 1e3), 8)

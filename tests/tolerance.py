@@ -4,6 +4,8 @@ exact        the same values, or with `same_bits` the same bits
 ulp          units in the last place of the result's type: elementary functions
 sum          terms * eps * magnitude, where magnitude is the same sum over absolute values (Higham, "Accuracy and
              Stability of Numerical Algorithms", 2002, sections 3.1 and 4.2): products, and what is made of them
+converged    times * tol, where tol is what an iterative solver stops at, in the quantity that it stops by: where gains
+             fall off geometrically at the rate r, the last of them under tol, 1 / (1 - r) times tol are left
 printed      one unit of the last decimal of a figure published or printed elsewhere
 statistical  |z| < 5 with a fixed seed, never retried: chance alone fails one in 1.7 million
 """
@@ -50,6 +52,12 @@ def near_sum(actual, expected, magnitude, terms, dtype=None):
     assert actual.shape == expected.shape == magnitude.shape, (actual.shape, expected.shape, magnitude.shape)
     eps = float(np.finfo(dtype or actual.dtype).eps) + float(np.finfo(expected.dtype).eps)
     _within(actual, expected, terms * eps * magnitude, f"{terms} eps of the magnitude")
+
+
+def converged(actual, expected, tol, times):
+    """Ends of iterations that stop at gains under tol, or their distance from what they converge to."""
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    _within(actual, expected, np.full(np.shape(actual - expected), tol * times), f"{times} times the tolerance {tol:g}")
 
 
 def printed(actual, expected, decimals):

@@ -18,6 +18,9 @@ from ._accelerated_em import accelerated
 
 _SHRINK, _GROW = 1 / 20, 1.5  # a variance falls to no less than a 20th in one step, and grows by no more than exp(1.5)
 _LARGE = 1e4  # of an eigenvalue
+# Of Krylov subspaces: vectors beyond those asked for, products with the matrix, restarts; residuals, of the largest
+# eigenvalue (the error of an eigenvalue is their square, over its distance to the next).
+_FURTHER, _BLOCKS, _CYCLES, _RESIDUAL = 5, 4, 6, 1e-9
 
 
 class State(NamedTuple):
@@ -36,6 +39,7 @@ class Covariance:
         self.S, self.n = S, n
         self.variance = np.diagonal(S).copy()
         self.constant = self.variance < 0 if constant is None else constant
+        self._eigenpairs = LeadingEigenpairs()
 
     def times(self, B: Any) -> Any:
         """S B."""
@@ -50,7 +54,7 @@ class Covariance:
         """The k largest eigenvalues of diag(noise)^-1/2 S diag(noise)^-1/2, in falling order, and eigenvectors (p,
         k)."""
         d = 1 / np.sqrt(noise)
-        return leading_eigenpairs(self.S * d[:, None] * d, k)
+        return self._eigenpairs(self.S * d[:, None] * d, k)
 
     def quadratic(self, weights: Any, noise: Any) -> float:
         """Mean of (x - b)' (W W' + psi)^-1 (x - b) as a sum of positive terms: with h = G (x - b) the posterior mean,
@@ -68,6 +72,7 @@ class Rows:
         self.X, self.n = centred, centred.shape[0]
         self.variance = (centred**2).sum(axis=0) / self.n
         self.constant = self.variance < 0 if constant is None else constant
+        self._eigenpairs = LeadingEigenpairs()
 
     def times(self, B: Any) -> Any:
         """S B."""
@@ -80,7 +85,7 @@ class Rows:
     def leading(self, noise: Any, k: int) -> tuple[Any, Any]:
         """As `Covariance.leading`, from the eigenvectors of the rows' products with each other."""
         scaled = self.X / np.sqrt(noise * self.n)
-        values, left = leading_eigenpairs(scaled @ scaled.T, min(k, self.n))
+        values, left = self._eigenpairs(scaled @ scaled.T, min(k, self.n))
         # Directions of eigenvalue 0 have no image among the columns; they carry no weight either.
         directions = scaled.T @ (left / np.sqrt(np.maximum(values, np.finfo(np.float64).tiny)))
         missing = k - values.shape[0]
@@ -97,6 +102,41 @@ def _posterior_map(weights: Any, noise: Any) -> Any:
     """G (k, p), (I + W' psi^-1 W)^-1 W' psi^-1."""
     scaled = weights / noise[:, None]
     return np.linalg.solve(np.eye(weights.shape[1], like=weights) + scaled.T @ weights, scaled.T)
+
+
+class LeadingEigenpairs:
+    """`leading_eigenpairs` of one large matrix after another, each little different from the one before: by block
+    Krylov subspaces that begin with the last eigenvectors (Golub, Van Loan, "Matrix computations", 2013, section
+    10.3.6), where the residuals are as small as rounding lets eigenvectors be, else by all of the matrix."""
+
+    def __init__(self) -> None:
+        self._last: Any = None
+
+    def __call__(self, A: Any, k: int) -> tuple[Any, Any]:
+        p, more = A.shape[0], k + _FURTHER
+        if k == 0 or p < 2 * _BLOCKS * more:
+            return leading_eigenpairs(A, k)
+        some = np.asarray(np.random.default_rng(0).standard_normal((p, more)), like=A)
+        if self._last is not None and self._last.shape == (p, k):
+            some[:, :k] = self._last
+        Q = np.linalg.qr(some)[0]
+        for _ in range(_CYCLES):
+            V, images = Q, [A @ Q]
+            for _ in range(_BLOCKS - 1):
+                block = images[-1]
+                for _ in range(2):
+                    block = np.linalg.qr(block - V @ (V.T @ block))[0]
+                V = np.concatenate([V, block], axis=1)
+                images.append(A @ block)
+            AV = np.concatenate(images, axis=1)
+            values, turn = np.linalg.eigh(V.T @ AV)
+            values, turn = values[::-1][:more], turn[:, ::-1][:, :more]
+            Q = V @ turn
+            residual = np.linalg.norm((AV @ turn - Q * values)[:, :k], axis=0)
+            if float(residual.max()) <= _RESIDUAL * float(values[0]):
+                self._last = Q[:, :k]
+                return values[:k], Q[:, :k]
+        return leading_eigenpairs(A, k)
 
 
 def leading_eigenpairs(A: Any, k: int) -> tuple[Any, Any]:
@@ -274,13 +314,16 @@ def fit_noise_by_em(data: Covariance | Rows, k: int, noise: Any, floor: Any, mea
 
     def evaluate(x: Any) -> tuple[float, Any]:
         at = _profile(data, np.exp(x), k)
+        recent[:] = [*recent[-2:], (x, at)]
         return -data.n / 2 * at.objective, np.log(np.maximum(data.variance - at.explained, floor))
 
     lowest = np.log(floor)
+    recent: list[tuple[Any, _Profile]] = []
     best = -math.inf
     start = np.log(np.maximum(noise, floor))
     for x, _ in accelerated(start, evaluate, lambda x: np.maximum(x, lowest), math.inf):
-        state = _state(data, _profile(data, np.exp(x), k), k, mean)
+        at = next(profile for point, profile in recent if point is x)
+        state = _state(data, at, k, mean)
         if not state.log_likelihood >= best:
             return
         best = state.log_likelihood

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -14,10 +15,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _core
 from ._moments import NUMBERS_AT_A_TIME, chunks, first_missing, has_missing
-from ._posterior import centred_chunks, find_patterns, posterior
+from ._posterior import Patterns, apply, centred_chunks, find_patterns, numbers_at_a_time, posterior
 from ._rbm_sampling import new_seed
 from ._validation import check_choice, check_number, float_dtype, narrowed
 
+_CANCELS = 1e3  # of W' psi^-1 W: so many eps are lost in a difference
 _FACTOR_STREAM, _NOISE_STREAM = 6, 7  # of the random numbers
 
 
@@ -71,10 +73,11 @@ class LinearGaussian(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         precision = -scaled @ np.linalg.solve(M, scaled.T)
         index = np.arange(psi.shape[0])
         precision[index, index] += 1 / psi
-        # Where the noise is tiny the difference above cancels; a Newton step P (2 I - C P) squares what it left wrong.
-        correction = -(W @ (W.T @ precision) + psi[:, None] * precision)
-        correction[index, index] += 2
-        precision = precision @ correction
+        if float(np.abs(M).max(initial=0)) > _CANCELS:
+            # The difference above cancels; a Newton step P (2 I - C P) squares what it left wrong.
+            correction = -(W @ (W.T @ precision) + psi[:, None] * precision)
+            correction[index, index] += 2
+            precision = precision @ correction
         precision = 0.5 * (precision + precision.T)
         return narrowed(precision, parts.dtype, np.diagonal(precision))
 
@@ -89,10 +92,10 @@ class LinearGaussian(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         -------
         log_density : float64 array of shape (n_samples,)
         """
-        X, _, parts = self._rows("score_samples", X)
+        X, missing, parts = self._rows("score_samples", X)
         self._refuse_zero_noise("score_samples", parts)
         result = np.empty(X.shape[0])
-        for where, rows, patterns in centred_chunks(X, parts.mean, NUMBERS_AT_A_TIME):
+        for where, rows, patterns in _chunks(X, missing, parts):
             result[where] = posterior(rows, patterns, parts.weights, parts.noise).log_density
         return result
 
@@ -151,12 +154,12 @@ class LinearGaussian(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         mean = np.empty((X.shape[0], k), parts.dtype)
         L = parts.spread
         if not missing:
-            for where, rows, patterns in centred_chunks(X, parts.mean, NUMBERS_AT_A_TIME):
+            for where, rows, patterns in _chunks(X, missing, parts):
                 found = posterior(rows, patterns, parts.weights, parts.noise)
                 mean[where] = found.mean @ L.T
             return mean, (L @ found.covariance[0] @ L.T).astype(parts.dtype, copy=False)
         covariance = np.empty((X.shape[0], k, k), parts.dtype)
-        for where, rows, patterns in centred_chunks(X, parts.mean, NUMBERS_AT_A_TIME):
+        for where, rows, patterns in _chunks(X, missing, parts):
             found = posterior(rows, patterns, parts.weights, parts.noise)
             mean[where] = found.mean @ L.T
             covariance[where] = (L @ found.covariance @ L.T)[patterns.index]
@@ -229,16 +232,16 @@ class LinearGaussian(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         X_filled : array of shape (n_samples, n_features), in the dtype of the model
             Observed entries as they are.
         """
-        X, _, parts = self._rows("impute", X)
+        X, missing, parts = self._rows("impute", X)
         self._refuse_zero_noise("impute", parts)
         result = X.astype(parts.dtype)
-        for where, rows, patterns in centred_chunks(X, parts.mean, NUMBERS_AT_A_TIME):
+        for where, rows, patterns in _chunks(X, missing, parts):
             if patterns.observed.all():
                 continue
-            missing = ~patterns.observed[patterns.index]
+            holes = ~patterns.observed[patterns.index]
             found = posterior(rows, patterns, parts.weights, parts.noise)
             filled = found.mean @ parts.weights.T + parts.mean
-            result[where][missing] = filled[missing]
+            result[where][holes] = filled[holes]
         return result
 
     def sample(
@@ -268,11 +271,12 @@ class LinearGaussian(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         if clamp is not None:
             mask, values = self._clamp(who, clamp, (n_samples, p))
             self._refuse_zero_noise("sample", parts)
-            patterns = find_patterns(mask)
-            found = posterior(np.where(mask, values - parts.mean, 0), patterns, parts.weights, parts.noise)
-            if k:
-                roots = np.linalg.cholesky(found.covariance)
-                h = found.mean + np.matmul(roots[patterns.index], h[:, :, None])[:, :, 0]
+            step = max(1, numbers_at_a_time(p, k) // p)
+            for part in (slice(first, first + step) for first in range(0, n_samples, step)):
+                patterns = find_patterns(mask[part])
+                deviation = np.where(mask[part], values[part] - parts.mean, 0)
+                found = posterior(deviation, patterns, parts.weights, parts.noise)
+                h[part] = found.mean + apply(np.linalg.cholesky(found.covariance), patterns.index, h[part])
         X = h @ parts.weights.T + parts.mean
         X += _normal(seed, _NOISE_STREAM, (n_samples, p)) * np.sqrt(parts.noise)
         if clamp is not None:
@@ -299,10 +303,10 @@ class LinearGaussian(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     # -- inside ------------------------------------------------------------------------------------------------------
 
     def _posterior_mean(self, method: str, X: Any) -> np.ndarray:
-        X, _, parts = self._rows(method, X)
+        X, missing, parts = self._rows(method, X)
         self._refuse_zero_noise(method, parts)
         result = np.empty((X.shape[0], parts.weights.shape[1]), parts.dtype)
-        for where, rows, patterns in centred_chunks(X, parts.mean, NUMBERS_AT_A_TIME):
+        for where, rows, patterns in _chunks(X, missing, parts):
             result[where] = posterior(rows, patterns, parts.weights, parts.noise).mean @ parts.spread.T
         return result
 
@@ -367,6 +371,11 @@ class LinearGaussian(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     @property
     def _n_features_out(self) -> int:
         return int(self.components_.shape[0])
+
+
+def _chunks(X: np.ndarray, missing: bool, parts: _Parts) -> Iterator[tuple[slice, np.ndarray, Patterns]]:
+    """`centred_chunks` of a length for the matrices of rows that differ in what is missing."""
+    return centred_chunks(X, parts.mean, numbers_at_a_time(*parts.weights.shape) if missing else NUMBERS_AT_A_TIME)
 
 
 def check_rows(estimator: Any, who: str, X: Any, *, reset: bool) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from ._accelerated_em import accelerated
 from ._factor_solvers import State, leading_eigenpairs
 from ._moments import NUMBERS_AT_A_TIME, chunks, constant_columns, pooled, refuse_infinity
-from ._posterior import Patterns, centred_chunks, posterior
+from ._posterior import Patterns, centred_chunks, numbers_at_a_time, posterior
 
 _NUMBERS_KEPT = 2**23  # 64 MB
 
@@ -132,7 +132,7 @@ def _expectations(data: Observed, W: Any, shift: Any, psi: Any) -> tuple[float, 
     outer, cross, squares = np.zeros((p, (k + 1) ** 2)), np.zeros((p, k + 1)), np.zeros(p)
     log_likelihood = 0.0
     # Rows at a time so that the products of their factors fit too.
-    numbers = max(1, NUMBERS_AT_A_TIME * p // max(p, (k + 1) ** 2))
+    numbers = numbers_at_a_time(p, k + 1)
     for rows, patterns in data.parts(numbers):
         observed, index = patterns
         found = posterior(rows - shift * observed[index], patterns, W, psi)

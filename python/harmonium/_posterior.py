@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._moments import chunks
+from ._moments import NUMBERS_AT_A_TIME, chunks
 
 _LARGEST_TABLE = 2**22  # numbers in the table of products of weights: 32 MB
 _ILL_CONDITIONED = 1e6
@@ -53,10 +53,10 @@ def posterior(deviation: Any, patterns: Patterns, weights: Any, noise: Any) -> P
     M = _precisions(observed, weights, scaled)
     covariance, log_det = _inverses(M)
     B = deviation @ scaled
-    mean = _apply(covariance, index, B)
+    mean = apply(covariance, index, B)
     if M.size and float(np.abs(M).max()) > _ILL_CONDITIONED:
         # An explicit inverse loses digits where noise is tiny; a step of refinement brings them back.
-        mean = mean + _apply(covariance, index, B - _apply(M, index, mean))
+        mean = mean + apply(covariance, index, B - apply(M, index, mean))
     residual = deviation - mean @ weights.T
     if observed.shape[0] > 1 or not observed.all():
         residual *= observed[index]
@@ -90,16 +90,21 @@ def _inverses(M: Any) -> tuple[Any, Any]:
         return (vectors / values[:, None, :]) @ np.swapaxes(vectors, 1, 2), np.log(values).sum(axis=1)
 
 
-def _apply(matrices: Any, index: Any, vectors: Any) -> Any:
+def apply(matrices: Any, index: Any, vectors: Any) -> Any:
     """matrices[index[i]] @ vectors[i] for every row i."""
     if matrices.shape[0] == 1:
         return vectors @ matrices[0].T
     result = np.empty_like(vectors)
-    step = max(1, 2**19 // max(1, matrices.shape[1] ** 2))
+    step = max(1, NUMBERS_AT_A_TIME // max(1, matrices.shape[1] ** 2))
     for first in range(0, vectors.shape[0], step):
         part = slice(first, first + step)
         result[part] = np.matmul(matrices[index[part]], vectors[part, :, None])[:, :, 0]
     return result
+
+
+def numbers_at_a_time(p: int, k: int) -> int:
+    """Of a chunk of X of which every row may have a posterior covariance (k, k) of its own."""
+    return max(1, NUMBERS_AT_A_TIME * p // max(p, k * k))
 
 
 def centred_chunks(X: Any, mean: Any, n_numbers: int) -> Iterator[tuple[slice, Any, Patterns]]:
