@@ -331,8 +331,8 @@ def test_momentum_and_decay_do_what_they_say(digits):
 
 def test_units_without_weights_are_told_of(digits):
     """A penalty that is larger than the gradient leaves nothing of the weights; activities stay at one half."""
-    with pytest.warns(UserWarning, match=r"20 of 20 hidden units have no weight .* l1=10"):
-        RBM(20, l1=10, n_iter=20, random_state=0).fit(digits)
+    with pytest.warns(UserWarning, match=r"20 of 20 hidden units have no weight .* l1=0.1"):
+        RBM(20, l1=0.1, n_iter=20, random_state=0).fit(digits)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         RBM(20, n_iter=0, random_state=0).fit(digits)

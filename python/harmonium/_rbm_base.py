@@ -305,12 +305,14 @@ class BaseRBM(CallbackMixin, ScoringRBM):
 
     def _warn_of_saturation(self) -> None:
         """Say so where many hidden units are the same for (nearly) all data of the last hundred batches."""
-        dead = int((np.abs(self.components_).max(axis=1) < _NO_WEIGHT).sum())
+        l1 = float(getattr(self, "l1", 0))
+        none = max(_NO_WEIGHT, 1.1 * l1 * self._rate())  # a penalty that wins drives weights to and fro across 0
+        dead = int((np.abs(self.components_).max(axis=1) < none).sum())
         if 10 * dead > len(self.components_):
             warnings.warn(
                 f"{type(self).__name__}: {dead} of {len(self.components_)} hidden units have no weight of "
-                f"{_NO_WEIGHT} or more, they tell nothing about the data; try smaller penalties "
-                f"(weight_decay={self.weight_decay:g}, l1={getattr(self, 'l1', 0):g}) or fewer n_components",
+                f"{none:g} or more, they tell nothing about the data; try smaller penalties "
+                f"(weight_decay={self.weight_decay:g}, l1={l1:g}) or fewer n_components",
                 UserWarning,
                 stacklevel=4,
             )

@@ -101,7 +101,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     header = {
         **_described(estimator, "", tensors),
         "harmonium_version": _version(),
-        "dtype": next(array.dtype.name for key, array in tensors.items() if key.endswith("components_")),
+        "dtype": getattr(estimator, "rbm_", estimator).components_.dtype.name,
         "fortran_order": sorted(key for key, array in tensors.items() if array.flags.fnc),
     }
     metadata = {
