@@ -5,9 +5,16 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(autouse=True)
+def same_draws_every_time():
+    """What draws without a seed (random_state=None, scikit-learn's checks) draws from NumPy's global generator."""
+    np.random.seed(0)
 
 
 @pytest.fixture

@@ -306,7 +306,8 @@ class BaseRBM(CallbackMixin, ScoringRBM):
     def _warn_of_saturation(self) -> None:
         """Say so where many hidden units are the same for (nearly) all data of the last hundred batches."""
         l1 = float(getattr(self, "l1", 0))
-        none = max(_NO_WEIGHT, 1.1 * l1 * self._rate())  # a penalty that wins drives weights to and fro across 0
+        # A penalty that wins drives weights to and fro across 0; without one, small weights are only how a unit began.
+        none = max(_NO_WEIGHT, 1.1 * l1 * self._rate()) if l1 or self.weight_decay else 0.0
         dead = int((np.abs(self.components_).max(axis=1) < none).sum())
         if 10 * dead > len(self.components_):
             warnings.warn(
