@@ -3,12 +3,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <vector>
 
 #include "harmonium/error.hpp"
 #include "random_kernels.hpp"
 #include "rbm_working.hpp"
+#include "row_order.hpp"
 
 namespace harmonium {
 
@@ -20,15 +20,8 @@ protected:
           rows_(rows), batch_size_(std::min(options.batch_size, rows)),
           order_(options.shuffle && rows > options.batch_size ? rows : 0) {}
 
-    // Fisher and Yates; the draw of place i is row i of (seed, epoch).
     void begin_order() {
-        if (order_.empty()) return;
-        std::iota(order_.begin(), order_.end(), std::int64_t(0));
-        const Draw draw(options_.seed, Stream::shuffle, work_.epochs);
-        for (std::int64_t i = rows_ - 1; i > 0; --i) {
-            const double u = uniform<double>(draw, static_cast<std::uint32_t>(i), 0);
-            std::swap(order_[i], order_[static_cast<std::int64_t>(u * static_cast<double>(i + 1))]);
-        }
+        if (!order_.empty()) shuffle_rows(options_.seed, work_.epochs, order_);
     }
 
     // The draws of Gibbs step k (0: from the data) of the gradient step `ahead` steps from now.

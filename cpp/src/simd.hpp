@@ -46,6 +46,19 @@ HARMONIUM_INLINE T sum_of_lanes(typename Simd<T>::Vector v) {
     return v[0];
 }
 
+// a b + c, rounded once where the processor can; written out, because products and sums of vectors are not contracted.
+HARMONIUM_INLINE Simd<double>::Vector multiply_add(Simd<double>::Vector a, Simd<double>::Vector b, Simd<double>::Vector c) {
+#if defined(__AVX512F__)
+    return reinterpret_cast<Simd<double>::Vector>(
+        _mm512_fmadd_pd(reinterpret_cast<__m512d>(a), reinterpret_cast<__m512d>(b), reinterpret_cast<__m512d>(c)));
+#elif defined(__FMA__)
+    return reinterpret_cast<Simd<double>::Vector>(
+        _mm256_fmadd_pd(reinterpret_cast<__m256d>(a), reinterpret_cast<__m256d>(b), reinterpret_cast<__m256d>(c)));
+#else
+    return a * b + c;
+#endif
+}
+
 // Calls function(std::integral_constant<int, vectors>, first column) over pieces of at most Most (8 or 4) vectors.
 template <class T, int Most, class Function>
 HARMONIUM_INLINE void over_columns(std::int64_t cols, const Function& function) {

@@ -4,8 +4,9 @@ from ._blas import load_core
 
 load_core()
 
-from . import _core, callbacks, ops  # noqa: E402
+from . import _core, callbacks, image, ops  # noqa: E402
 from ._core import DivergenceError  # noqa: E402
+from ._lasso import sparse_encode  # noqa: E402
 from ._log_partition import LogPartition  # noqa: E402
 from ._threads import register_with_threadpoolctl  # noqa: E402
 from .classifier import RBMClassifier  # noqa: E402
@@ -13,6 +14,7 @@ from .factor_analysis import FactorAnalysis  # noqa: E402
 from .linear_factor_model import LinearFactorModel  # noqa: E402
 from .ppca import PPCA  # noqa: E402
 from .rbm import RBM, BernoulliRBM  # noqa: E402
+from .sparse_coding import SparseCoder, SparseCoding  # noqa: E402
 from .versions import show_versions  # noqa: E402
 
 __version__ = _core.__version__
@@ -30,13 +32,17 @@ __all__ = [
     "LinearFactorModel",
     "LogPartition",
     "RBMClassifier",
+    "SparseCoder",
+    "SparseCoding",
     "__version__",
     "callbacks",
+    "image",
     "load",
     "ops",
     "plot",
     "save",
     "show_versions",
+    "sparse_encode",
 ]
 
 

@@ -221,3 +221,46 @@ def unit_temper(
     seed: int,
     progress: Progress,
 ) -> tuple[Array, Array]: ...
+def shrink(x: Array, a: Array, positive: bool) -> Array: ...
+def lipschitz_bound(dictionary: Array) -> float: ...
+def lasso(
+    x: Array,
+    dictionary: Array,
+    alpha: Array,
+    observed: Array | None,
+    algorithm: str,
+    tol: float,
+    max_iter: int,
+    positive: bool,
+    codes: Array,
+    gaps: Array,
+    n_iter: Array,
+    threads: int,
+    progress: Progress,
+) -> int: ...
+def code_statistics(codes: States, x: Array, keep: float, share: float, a: Array, b: Array) -> None: ...
+def dictionary_update(a: Array, b: Array, positive: bool, dictionary: Array) -> None: ...
+def sparse_coding_train(
+    x: Array,
+    dictionary: Array,
+    covariance: Array,
+    projections: Array,
+    idle: Array,
+    counters: Array,
+    smoothed: Array,
+    quantities: Array,
+    alpha: float,
+    algorithm: str,
+    code_tol: float,
+    max_iter: int,
+    positive_code: bool,
+    positive_dict: bool,
+    batch_size: int,
+    forgetting: float,
+    shuffle: bool,
+    seed: int,
+    redraw_after: int,
+    max_no_improvement: int,
+    threads: int,
+    on_epoch: Callable[[], bool],
+) -> bool: ...

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from . import _core
-from ._validation import bit_words, states
+from ._validation import bit_words, check_finite, states
 
 TYPES = {"bernoulli": 0, "gaussian": 1, "relu": 2, "categorical": 3, "count": 4}
 VISIBLE = ("bernoulli", "gaussian", "categorical", "count")
@@ -158,7 +158,7 @@ class VisibleLayer:
         if [block.type for block in self.blocks] == ["bernoulli"]:
             return UnitStates(states(who, X, dtype, check_range=check_range))
         X = X.toarray() if sp.issparse(X) else X
-        _check_finite(who, X)
+        check_finite(who, X)
         units = np.zeros((len(X), self.n_units), np.uint8 if self.binary else dtype)
         for block in self.blocks:
             part = X[:, block.columns]
@@ -296,13 +296,6 @@ class VisibleLayer:
             if abs(mean[worst]) > _FAR_FROM_STANDARD * 10:
                 return f"column {block.columns.start + worst} has mean {mean[worst]:.4g}"
         return None
-
-
-def _check_finite(who: str, X: np.ndarray) -> None:
-    if X.dtype.kind == "f" and not np.isfinite(X).all():
-        row, column = np.argwhere(~np.isfinite(X))[0]
-        name = "NaN" if np.isnan(X[row, column]) else f"{X[row, column]}"
-        raise ValueError(f"{who} contains {name} in row {row}, column {column}")
 
 
 def _check(who: str, part: np.ndarray, good: np.ndarray, block: Block, needed: str) -> None:

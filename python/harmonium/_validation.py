@@ -84,6 +84,31 @@ def check_X(estimator: Any, X: Any, *, reset: bool) -> Any:
     )
 
 
+def check_finite(who: str, X: Any, where: Any = None, *, advice: str = "") -> None:
+    """Refuse NaN and infinity, naming the first one's row and column; only where a mask is true, if one is given."""
+    if X.dtype.kind not in "biuf":
+        raise TypeError(f"{who} is of type {X.dtype}, bool, integers or floats are needed")
+    if X.dtype.kind != "f":
+        return
+    if sp.issparse(X):
+        X = X.tocoo()
+        for k in np.flatnonzero(~np.isfinite(X.data))[:1]:
+            raise ValueError(f"{who} contains {_name(X.data[k])} in row {X.row[k]}, column {X.col[k]}{advice}")
+        return
+    with np.errstate(all="ignore"):
+        if where is None and np.isfinite(X.sum(dtype=np.float64)):
+            return
+    for first in range(0, len(X), _ROWS_AT_A_TIME):
+        rows = slice(first, first + _ROWS_AT_A_TIME)
+        wrong = ~np.isfinite(X[rows]) if where is None else ~np.isfinite(X[rows]) & where[rows]
+        for i, j in np.argwhere(wrong)[:1]:
+            raise ValueError(f"{who} contains {_name(X[first + i, j])} in row {first + i}, column {j}{advice}")
+
+
+def _name(value: Any) -> str:
+    return "NaN" if np.isnan(value) else str(value)
+
+
 def states(who: str, X: Any, dtype: np.dtype, *, check_range: bool = True) -> _core.States:
     """The states in X: bits where all are 0 or 1, sparse rows of a CSR matrix, else a dense array of dtype.
 
@@ -145,7 +170,7 @@ def _sparse(who: str, X: Any, dtype: np.dtype, check_range: bool) -> _core.State
             stored = slice(X.indptr[row], X.indptr[row + 1])
             for column, value in zip(X.indices[stored], values[stored], strict=True):
                 if not (np.isfinite(value) and (not check_range or 0 <= value <= 1)):
-                    name = "NaN" if np.isnan(value) else "inf" if np.isinf(value) else f"{value:g}"
+                    name = f"{value:g}" if np.isfinite(value) else _name(value)
                     raise ValueError(
                         f"{who} contains {name} in row {row}, column {column}; states are between 0 and 1"
                     ) from None

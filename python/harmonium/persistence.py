@@ -37,6 +37,7 @@ from .factor_analysis import FactorAnalysis
 from .linear_factor_model import LinearFactorModel
 from .ppca import PPCA
 from .rbm import RBM, BernoulliRBM
+from .sparse_coding import SparseCoder, SparseCoding
 
 __all__ = ["load", "save"]
 
@@ -45,7 +46,8 @@ FORMAT_VERSION = 1
 
 # The only classes a file can name. A new estimator is added here.
 _CLASSES: dict[str, Any] = {
-    cls.__name__: cls for cls in (RBM, BernoulliRBM, RBMClassifier, PPCA, FactorAnalysis, LinearFactorModel)
+    cls.__name__: cls
+    for cls in (RBM, BernoulliRBM, RBMClassifier, PPCA, FactorAnalysis, LinearFactorModel, SparseCoder, SparseCoding)
 }
 
 _PLAIN = "biufUO"  # kinds of arrays whose elements JSON holds, objects among them if they are such
@@ -101,7 +103,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     header = {
         **_described(estimator, "", tensors),
         "harmonium_version": _version(),
-        "dtype": getattr(estimator, "rbm_", estimator).components_.dtype.name,
+        "dtype": _dtype_of(estimator),
         "fortran_order": sorted(key for key, array in tensors.items() if array.flags.fnc),
     }
     metadata = {
@@ -111,6 +113,13 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     }
     contiguous = {key: np.ascontiguousarray(array) for key, array in tensors.items()}
     _write_atomically(Path(path), safetensors.numpy.save(contiguous, metadata))
+
+
+def _dtype_of(estimator: Any) -> str:
+    """The type a model works in; a coder's that of the dictionary it was given."""
+    if isinstance(estimator, SparseCoder):
+        return np.asarray(estimator.dictionary).dtype.name
+    return getattr(estimator, "rbm_", estimator).components_.dtype.name
 
 
 def _described(estimator: Any, prefix: str, tensors: dict[str, np.ndarray]) -> dict[str, Any]:

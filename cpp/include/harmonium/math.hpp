@@ -81,6 +81,19 @@ HARMONIUM_HOST_DEVICE inline T sigmoid(T x) {
     return T(1) / (T(1) + exp(-x));
 }
 
+// The minimiser over h of 0.5 (h - x)^2 + a |h|, a >= 0: sign(x) max(|x| - a, 0). Exact zeros; |x| - a is rounded once.
+template <class T>
+HARMONIUM_HOST_DEVICE inline T shrink(T x, T a) {
+    const T within = x < a ? x : a;
+    return x - (within > -a ? within : -a);
+}
+
+// The same over h >= 0.
+template <class T>
+HARMONIUM_HOST_DEVICE inline T shrink_positive(T x, T a) {
+    return x - (x > a ? a : x);
+}
+
 // log(1 + y) for y in [0, 1], by 2 artanh(y / (2 + y)). Max error 4 ulp.
 HARMONIUM_HOST_DEVICE inline float log1p_unit(float y) {
     const float s = y / (2.0f + y);

@@ -1,0 +1,207 @@
+"""The state of dictionary learning between calls into the core, and the way there from data of any kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+import scipy.sparse as sp
+
+from . import _core
+from ._lasso import ALGORITHMS, threads
+from ._validation import check_finite, tell
+from .image import Patches
+
+_BLOCK = 16384  # rows of CSR matrices and patches in memory at a time
+_FORGETTING = 3.0  # weights of batches grow as t^3: best of 0, 1, 2, 3, 5 on held-out natural patches
+_REDRAW_AFTER = 1000
+_QUANTITIES = ("objective", "density", "redrawn")
+
+
+class DictionaryLearner:
+    """All that learning changes; `give` shows it to the user as attributes."""
+
+    PRIVATE: ClassVar = ("_covariance", "_projections", "_idle", "_counters", "_smoothed", "_seed")
+
+    def __init__(self, state: dict[str, Any], history: dict[str, list[float]], seed: int) -> None:
+        self._state, self._history, self._seed = state, history, seed
+        self._new: list[list[float]] = []
+
+    @staticmethod
+    def checked(who: str, data: Any) -> Any:
+        """Rows as learning reads them: dense, CSR or patches, all finite."""
+        if not isinstance(data, Patches):  # whose images were checked
+            check_finite(who, data)
+        return data
+
+    @classmethod
+    def begin(cls, estimator: Any, data: Any, dtype: np.dtype, seed: int) -> DictionaryLearner:
+        n_features = data.shape[1]
+        n_atoms = n_features if estimator.n_components is None else int(estimator.n_components)
+        if estimator.dict_init is None:
+            dictionary = _drawn_rows(data, n_atoms, dtype, seed)
+        else:
+            dictionary = _given(estimator, n_atoms, n_features, dtype)
+        state = {
+            "dictionary": dictionary,
+            "covariance": np.zeros((n_atoms, n_atoms)),
+            "projections": np.zeros((n_atoms, n_features)),
+            "idle": np.zeros(n_atoms),
+            "counters": np.zeros(3, np.int64),
+            "smoothed": np.zeros(2),
+        }
+        return cls(state, {name: [] for name in _QUANTITIES}, seed)
+
+    @classmethod
+    def resume(cls, estimator: Any) -> DictionaryLearner:
+        components = np.array(estimator.components_, order="C")
+        n_atoms, n_features = estimator._projections.shape
+        if components.shape != (n_atoms, n_features):
+            raise ValueError(
+                f"{type(estimator).__name__}: components_ is {components.shape}, learning goes on with "
+                f"{n_atoms, n_features}"
+            )
+        check_finite(f"{type(estimator).__name__}: components_", components)
+        kept = {name: getattr(estimator, f"_{name}").copy() for name in ("covariance", "projections", "idle")}
+        kept |= {"counters": estimator._counters.copy(), "smoothed": estimator._smoothed.copy()}
+        history = {name: list(values) for name, values in estimator.history_.items()}
+        return cls({"dictionary": components, **kept}, history, estimator._seed)
+
+    def give(self, estimator: Any) -> None:
+        """The state after the last whole pass, as the estimator's attributes."""
+        estimator.components_ = self._state["dictionary"]
+        for name in ("covariance", "projections", "idle", "counters", "smoothed"):
+            setattr(estimator, f"_{name}", self._state[name])
+        estimator._seed = self._seed
+        estimator.n_steps_, estimator.n_iter_ = int(self._state["counters"][0]), int(self._state["counters"][1])
+        estimator.history_ = self._history
+
+    def has_converged(self, tol: float) -> bool:
+        """Whether the last pass has lowered the objective by less than this share of it."""
+        objective = self._history["objective"]
+        return tol > 0 and len(objective) > 1 and objective[-2] - objective[-1] < tol * abs(objective[-2])
+
+    def learn(self, estimator: Any, data: Any, n_passes: int, on_pass: Callable[[], bool], *, stops: bool) -> None:
+        """So many passes; `on_pass` is called after each, true stops."""
+        if n_passes == 0:
+            return
+        atoms = self._state["dictionary"].astype(np.float64)
+        if estimator.positive_dict:
+            atoms = np.maximum(atoms, 0)
+        norms = np.linalg.norm(atoms, axis=1, keepdims=True)
+        atoms /= np.where(norms > 0, norms, 1)
+        self._state["dictionary"] = np.ascontiguousarray(atoms, self._state["dictionary"].dtype)
+        if isinstance(data, np.ndarray):
+            rows = np.ascontiguousarray(data, dtype=self._state["dictionary"].dtype)
+            self._call(estimator, rows, n_passes, on_pass, stops=stops, shuffle=bool(estimator.shuffle))
+            return
+        if estimator.batch_size is None:
+            raise ValueError(
+                f"{type(estimator).__name__}: batch_size=None needs all of X in memory, but X is "
+                f"{'patches' if isinstance(data, Patches) else 'sparse'}; give a batch_size, or X as an array"
+            )
+        passes = int(self._state["counters"][1])
+        for done in range(n_passes):
+            stopped = self._pass_in_blocks(estimator, data, passes + done, stops=stops)
+            if on_pass() or stopped:
+                return
+
+    def _pass_in_blocks(self, estimator: Any, data: Any, n_passes: int, *, stops: bool) -> bool:
+        seen, stopped = [], False
+        for rows in _blocks(
+            data, self._state["dictionary"].dtype, self._seed + n_passes if estimator.shuffle else None
+        ):
+            values: list[float] = []
+
+            def on_block(values: list[float] = values) -> bool:
+                values += [history.pop() for history in self._history.values()]
+                return False
+
+            stopped = self._call(estimator, rows, 1, on_block, stops=stops, shuffle=False)
+            seen.append((len(rows), values))
+            if stopped:
+                break
+        weights = np.array([n for n, _ in seen], dtype=np.float64)
+        objective, density, redrawn = np.array([values for _, values in seen]).T
+        summary = (weights @ objective / weights.sum(), weights @ density / weights.sum(), redrawn.sum())
+        for name, value in zip(_QUANTITIES, summary, strict=True):
+            self._history[name].append(float(value))
+        self._state["counters"][1] = n_passes + 1
+        return stopped
+
+    def _call(
+        self,
+        estimator: Any,
+        rows: np.ndarray,
+        n_passes: int,
+        on_pass: Callable[[], bool],
+        *,
+        stops: bool,
+        shuffle: bool,
+    ) -> bool:
+        quantities = np.zeros((n_passes, len(_QUANTITIES)))
+        first = int(self._state["counters"][1])
+
+        def on_epoch() -> bool:
+            row = quantities[int(self._state["counters"][1]) - first - 1]
+            for name, value in zip(_QUANTITIES, row.tolist(), strict=True):
+                self._history[name].append(value)
+            return on_pass()
+
+        whole = estimator.batch_size is None
+        return _core.sparse_coding_train(  # type: ignore[call-arg]
+            rows, *(self._state[name] for name in ("dictionary", "covariance", "projections", "idle", "counters")),
+            self._state["smoothed"], quantities, float(estimator.alpha),
+            ALGORITHMS.get(estimator.fit_algorithm, "cd"), float(estimator.transform_tol),
+            int(estimator.transform_max_iter), bool(estimator.positive_code), bool(estimator.positive_dict),
+            0 if whole else int(estimator.batch_size), _FORGETTING, shuffle, self._seed,
+            max(len(rows), 1) if whole else _REDRAW_AFTER,
+            int(estimator.max_no_improvement or 0) if stops else 0,
+            threads(type(estimator).__name__, estimator.n_jobs), on_epoch,
+        )  # fmt: skip
+
+    def warn_if_idle(self, estimator: Any) -> None:
+        """Say so where nothing was learned because no code was used."""
+        if self._history["density"] and self._history["density"][-1] == 0:
+            tell(
+                f"{type(estimator).__name__}: all codes of the last pass are zero at alpha={estimator.alpha:g}; the "
+                "dictionary is of rows of X as they were drawn; use a smaller alpha"
+            )
+
+
+def _given(estimator: Any, n_atoms: int, n_features: int, dtype: np.dtype) -> np.ndarray:
+    who = f"{type(estimator).__name__}: dict_init"
+    given = np.array(estimator.dict_init, dtype=dtype, order="C")
+    if given.shape != (n_atoms, n_features):
+        raise ValueError(f"{who} is {given.shape}, {n_atoms} atoms of {n_features} features are needed")
+    check_finite(who, given)
+    return given
+
+
+def _drawn_rows(data: Any, n_atoms: int, dtype: np.dtype, seed: int) -> np.ndarray:
+    """Rows of the data that are not zero, in a drawn order, of norm 1; where they run out, directions at random."""
+    n, n_features = data.shape
+    random = np.random.default_rng(seed)
+    atoms = np.zeros((0, n_features))
+    order = random.permutation(n)
+    for first in range(0, n, max(n_atoms, 256)):
+        rows = data[order[first : first + max(n_atoms, 256)]]
+        rows = np.asarray(rows.toarray() if sp.issparse(rows) else rows, dtype=np.float64)
+        norms = np.linalg.norm(rows, axis=1)
+        atoms = np.vstack([atoms, rows[norms > 0] / norms[norms > 0, None]])[:n_atoms]
+        if len(atoms) == n_atoms:
+            break
+    if len(atoms) < n_atoms:
+        extra = random.standard_normal((n_atoms - len(atoms), n_features))
+        atoms = np.vstack([atoms, extra / np.linalg.norm(extra, axis=1, keepdims=True)])
+    return np.ascontiguousarray(atoms, dtype=dtype)
+
+
+def _blocks(data: Any, dtype: np.dtype, seed: int | None) -> Iterator[np.ndarray]:
+    """All rows, in an order drawn from the seed, so many at a time."""
+    n = data.shape[0]
+    order = np.arange(n) if seed is None else np.random.default_rng(seed).permutation(n)
+    for first in range(0, n, _BLOCK):
+        rows = data[order[first : first + _BLOCK]]
+        yield np.ascontiguousarray(rows.toarray() if sp.issparse(rows) else rows, dtype=dtype)
