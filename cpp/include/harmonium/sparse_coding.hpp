@@ -10,7 +10,7 @@ struct SparseCodingOptions {
     double alpha = 1;
     LassoOptions lasso;
     std::int64_t batch_size = 256;   // rows between updates of the dictionary; 0: all rows
-    double forgetting = 3;           // batch t has a weight that grows as t^forgetting; none with batch_size = 0
+    double forgetting = 8;           // batch t has a weight that grows as t^forgetting; none with batch_size = 0
     std::int64_t sweeps = 1;         // of block coordinate descent an update
     bool positive_dictionary = false;
     bool shuffle = true;
