@@ -150,11 +150,12 @@ private:
         return true;
     }
 
-    // The objective's mean over about a pass, as batches come; whether it has not been less for long enough.
+    // The objective's exponential mean as batches come; whether it has not been less for long enough. Single batches differ
+    // by more than an update improves them: without the first rows' part one lucky batch would be the least for long.
     bool no_longer_improves(double objective, std::int64_t rows) {
-        const double weight = std::min(1.0, static_cast<double>(rows) / (static_cast<double>(x_.rows) + 1));
+        const double weight = std::min(1.0, static_cast<double>(rows) / (static_cast<double>(options_.smoothing) + 1));
         work_.smoothed = work_.steps == 1 ? objective : (1 - weight) * work_.smoothed + weight * objective;
-        if (work_.steps == 1 || work_.smoothed < work_.least) {
+        if (static_cast<double>(work_.steps) * weight <= 1 || work_.smoothed < work_.least) {
             work_.least = work_.smoothed;
             work_.no_improvement = 0;
         } else {

@@ -261,6 +261,7 @@ def sparse_coding_train(
     seed: int,
     redraw_after: int,
     max_no_improvement: int,
+    smoothing: int,
     threads: int,
     on_epoch: Callable[[], bool],
 ) -> bool: ...

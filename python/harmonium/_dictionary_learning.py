@@ -94,7 +94,7 @@ class DictionaryLearner:
         self._state["dictionary"] = np.ascontiguousarray(atoms, self._state["dictionary"].dtype)
         if isinstance(data, np.ndarray):
             rows = np.ascontiguousarray(data, dtype=self._state["dictionary"].dtype)
-            self._call(estimator, rows, n_passes, on_pass, stops=stops, shuffle=bool(estimator.shuffle))
+            self._call(estimator, rows, len(rows), n_passes, on_pass, stops=stops, shuffle=bool(estimator.shuffle))
             return
         if estimator.batch_size is None:
             raise ValueError(
@@ -118,7 +118,7 @@ class DictionaryLearner:
                 values += [history.pop() for history in self._history.values()]
                 return False
 
-            stopped = self._call(estimator, rows, 1, on_block, stops=stops, shuffle=False)
+            stopped = self._call(estimator, rows, data.shape[0], 1, on_block, stops=stops, shuffle=False)
             seen.append((len(rows), values))
             if stopped:
                 break
@@ -134,6 +134,7 @@ class DictionaryLearner:
         self,
         estimator: Any,
         rows: np.ndarray,
+        n_rows: int,
         n_passes: int,
         on_pass: Callable[[], bool],
         *,
@@ -157,7 +158,7 @@ class DictionaryLearner:
             int(estimator.transform_max_iter), bool(estimator.positive_code), bool(estimator.positive_dict),
             0 if whole else int(estimator.batch_size), _FORGETTING, shuffle, self._seed,
             max(len(rows), 1) if whole else _REDRAW_AFTER,
-            int(estimator.max_no_improvement or 0) if stops else 0,
+            int(estimator.max_no_improvement or 0) if stops else 0, n_rows,
             threads(type(estimator).__name__, estimator.n_jobs), on_epoch,
         )  # fmt: skip
 

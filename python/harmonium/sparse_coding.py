@@ -218,8 +218,8 @@ class SparseCoding(CallbackMixin, _Coder):
     tol : float, default=1e-3
         Learning stops when a pass lowers the mean objective by less than this share of it; 0: never.
     max_no_improvement : int or None, default=10
-        Learning stops after so many updates without a new least smoothed objective (its exponential mean over about one
-        pass); None: never.
+        Learning stops after so many updates without a new least smoothed objective, its exponential mean over about one
+        pass; not within the first pass; None: never.
     transform_tol : float, default=1e-6
         Relative duality gap at which a row's codes are done.
 

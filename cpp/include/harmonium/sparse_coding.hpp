@@ -17,6 +17,7 @@ struct SparseCodingOptions {
     std::uint64_t seed = 0;
     std::int64_t redraw_after = 1000;     // rows that have not used an atom, before it is redrawn
     std::int64_t max_no_improvement = 0;  // stop after so many updates without a new least smoothed objective; 0: never
+    std::int64_t smoothing = 0;           // rows that it is smoothed over; it counts once so many have been seen
 };
 
 // What is learned and what learning needs to go on; the caller's memory.
@@ -28,7 +29,7 @@ struct SparseCodingState {
     double* idle = nullptr;       // K: rows coded since the atom was used last
     std::uint64_t steps = 0;      // updates done
     std::uint64_t epochs = 0;
-    double smoothed = 0;          // objective, over about one pass; 0 with steps: none yet
+    double smoothed = 0;          // objective of a row
     double least = 0;             // of smoothed
     std::int64_t no_improvement = 0;
 };
