@@ -11,6 +11,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.stats import chi2
 
+from ._arrays import (
+    add_to_diagonal,
+    array_namespace,
+    cast,
+    contiguous,
+    eye,
+    first_true,
+    host,
+    moved,
+    narrowed,
+)
 from ._factor_base import MOST_KEPT, FactorEstimator, column_floor, summarise
 from ._factor_solvers import (
     Covariance,
@@ -25,7 +36,7 @@ from ._factor_solvers import (
 )
 from ._missing_em import Observed, missing_em
 from ._moments import Moments
-from ._validation import check_choice, check_flag, check_number, narrowed, tell
+from ._validation import check_choice, check_flag, check_number, tell
 from .rotation import DEPENDENT, turned
 
 _MOST_DENSE = 1024  # columns up to which there is a matrix of second derivatives
@@ -175,7 +186,7 @@ class FactorAnalysis(FactorEstimator):
         who, data, dtype = self._read(X)
         n, p = data.shape
         k = self._n_factors(who, p)
-        given = self._given_noise(who, p)
+        given = self._given_noise(who, p, data)
         summary, mean, moments = summarise(who, data)
         floor = column_floor(who, summary)
         if not isinstance(summary, Observed):
@@ -196,12 +207,12 @@ class FactorAnalysis(FactorEstimator):
         self._tell(who, summary, self._run(who, states, n, dtype, X=X, reset=True, keep=None, also=heywood))
         return self
 
-    def _fit_moments(self, who: str, moments: Moments, dtype: np.dtype, X: Any, *, reset: bool) -> None:
+    def _fit_moments(self, who: str, moments: Moments, dtype: str, X: Any, *, reset: bool) -> None:
         data = Covariance(moments.covariance, moments.n, moments.constant)
         p = data.variance.shape[0]
         floor = column_floor(who, data)
         # Not from the noise before: of few rows some is at its floor, and would hardly get away from it.
-        given = self._given_noise(who, p)
+        given = self._given_noise(who, p, data.variance)
         self._fit_complete(who, data, moments.mean, floor, given, dtype, X, reset=reset, keep=moments)
 
     def _fit_complete(
@@ -211,20 +222,21 @@ class FactorAnalysis(FactorEstimator):
         mean: Any,
         floor: Any,
         given: Any,
-        dtype: np.dtype,
+        dtype: str,
         X: Any,
         *,
         reset: bool,
         keep: Moments | None,
     ) -> None:
         k = self._n_factors(who, data.variance.shape[0])
+        xp = array_namespace(data.variance)
         starts = [start_noise(data, k) if given is None else given]
         dense = isinstance(data, Covariance) and data.variance.shape[0] <= _MOST_DENSE
         if given is None and dense:
-            starts += [data.variance, np.ones_like(data.variance)]  # the second is scikit-learn's
+            starts += [data.variance, xp.ones_like(data.variance)]  # the second is scikit-learn's
 
         def doubtful(state: State) -> bool:
-            return bool(((state.noise < _HEYWOOD * data.variance) & ~data.constant).any())
+            return bool(xp.any((state.noise < _HEYWOOD * data.variance) & ~data.constant))
 
         def solve(noise: Any) -> Iterator[State]:
             return (fit_noise if dense else fit_noise_by_em)(data, k, noise, floor, mean)
@@ -244,15 +256,15 @@ class FactorAnalysis(FactorEstimator):
     ) -> Any:
         """Columns whose noise is small and might as well be 0: together at their floor the log-likelihood that `best`
         finds is as high."""
-        small = state.noise < _HEYWOOD * data.variance
-        if small.any() and not (state.noise[small] <= 2 * floor[small]).all():
-            if best(np.where(small, floor, state.noise)) < state.log_likelihood - max(self.tol, 1e-9):
-                small &= state.noise <= 2 * floor
+        xp = array_namespace(floor)
+        small, at_floor = state.noise < _HEYWOOD * data.variance, state.noise <= 2 * floor
+        if xp.any(small & ~at_floor):
+            if best(xp.where(small, floor, state.noise)) < state.log_likelihood - max(self.tol, 1e-9):
+                small &= at_floor
         return small
 
     def _tell(self, who: str, data: Covariance | Rows | Observed, state: State) -> None:
-        heywood, variance = self.heywood_, data.variance
-        constant = data.constant
+        heywood, noise, variance, constant = map(host, (self.heywood_, state.noise, data.variance, data.constant))
         if _freedom(*self.components_.shape) < 0:
             heywood = np.zeros_like(heywood)  # so many factors leave the noise undetermined, 0 included
         for columns, what in (
@@ -265,7 +277,7 @@ class FactorAnalysis(FactorEstimator):
             if columns.any():
                 index = np.flatnonzero(columns)
                 named = ", ".join(map(str, index[:10])) + (", ..." if len(index) > 10 else "")
-                values = ", ".join(f"{state.noise[i] / variance.mean():.2g}" for i in index[:10])
+                values = ", ".join(f"{noise[i] / variance.mean():.2g}" for i in index[:10])
                 tell(f"{who}: {len(index)} of {len(columns)} columns ({named}) {what} {values} of the mean variance")
         if self.rotation == "promax" and turned(canonical(state.weights, state.noise), "promax")[1]:
             tell(f"{who}: {DEPENDENT}")
@@ -296,25 +308,31 @@ class FactorAnalysis(FactorEstimator):
         freedom = _freedom(k, p)
         if freedom <= 0:
             raise ValueError(f"{who}: {k} factors of {p} columns leave {freedom} degrees of freedom")
-        sign, log_det = np.linalg.slogdet(self._scatter / n)
+        S = moved(self._scatter, parts.noise) / n
+        xp = array_namespace(S)
+        sign, log_det = map(float, xp.linalg.slogdet(S))
         if sign <= 0 or n <= p:
             raise ValueError(f"{who}: the covariance of {n} rows and {p} columns is singular")
-        C = parts.weights @ parts.weights.T + np.diag(parts.noise)
-        F = np.linalg.slogdet(C)[1] + np.trace(np.linalg.solve(C, self._scatter / n)) - log_det - p
+        C = add_to_diagonal(parts.weights @ parts.weights.T, parts.noise)
+        F = float(xp.linalg.slogdet(C)[1]) + float(xp.linalg.trace(xp.linalg.solve(C, S))) - log_det - p
         chi_square = float((n - 1 - (2 * p + 5) / 6 - 2 * k / 3) * F)
         return GoodnessOfFit(chi_square, freedom, float(chi2.sf(chi_square, freedom)), float(F))
 
     def _n_factors(self, who: str, p: int) -> int:
         return p if self.n_components is None else self._count(who, self.n_components, p)
 
-    def _given_noise(self, who: str, p: int) -> Any:
+    def _given_noise(self, who: str, p: int, like: Any) -> Any:
         if self.noise_variance_init is None:
             return None
-        noise = np.array(self.noise_variance_init, dtype=np.float64)
-        if noise.shape != (p,):
-            raise ValueError(f"{who}: noise_variance_init is {noise.shape}, X has {p} columns")
-        if not (np.isfinite(noise).all() and (noise > 0).all()):
-            raise ValueError(f"{who}: noise_variance_init holds {noise[~(noise > 0)][:1]}, variances are positive")
+        noise = moved(self.noise_variance_init, like, "float64")
+        if tuple(noise.shape) != (p,):
+            raise ValueError(f"{who}: noise_variance_init is {tuple(noise.shape)}, X has {p} columns")
+        xp = array_namespace(noise)
+        wrong = ~(xp.isfinite(noise) & (noise > 0))
+        if xp.any(wrong):
+            (column,) = first_true(wrong)
+            value = float(noise[column])
+            raise ValueError(f"{who}: noise_variance_init is {value} in column {column}, variances are positive")
         return noise
 
     def _check_parameters(self) -> None:
@@ -326,16 +344,16 @@ class FactorAnalysis(FactorEstimator):
         if self.rotation is not None:
             check_choice(who, "rotation", self.rotation, ("varimax", "quartimax", "promax"))
 
-    def _attributes(self, state: State, record: list[float], n: int, dtype: np.dtype) -> dict[str, Any]:
+    def _attributes(self, state: State, record: list[float], n: int, dtype: str) -> dict[str, Any]:
         weights = canonical(state.weights, state.noise)
-        factors = np.eye(weights.shape[1])
+        factors = eye(weights.shape[1], weights)
         if self.rotation is not None:
             (weights, _, factors), _ = turned(weights, self.rotation)
         return {
-            "components_": np.ascontiguousarray(weights.T, dtype=dtype),
-            "mean_": state.mean.astype(dtype),
+            "components_": contiguous(weights.T, dtype),
+            "mean_": cast(state.mean, dtype, copy=True),
             "noise_variance_": narrowed(state.noise, dtype),
-            "factor_covariance_": factors.astype(dtype),
+            "factor_covariance_": cast(factors, dtype),
             "loglike_": list(record),
         }
 

@@ -32,6 +32,7 @@ import safetensors
 import safetensors.numpy
 from sklearn.utils.validation import check_is_fitted
 
+from ._arrays import host, is_foreign
 from .classifier import RBMClassifier
 from .factor_analysis import FactorAnalysis
 from .linear_factor_model import LinearFactorModel
@@ -101,7 +102,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     header = {
         **_described(estimator, "", tensors),
         "harmonium_version": _version(),
-        "dtype": getattr(estimator, "rbm_", estimator).components_.dtype.name,
+        "dtype": host(getattr(estimator, "rbm_", estimator).components_).dtype.name,
         "fortran_order": sorted(key for key, array in tensors.items() if array.flags.fnc),
     }
     metadata = {
@@ -127,6 +128,8 @@ def _described(estimator: Any, prefix: str, tensors: dict[str, np.ndarray]) -> d
         parameters["random_state"] = None
 
     def stored(key: str, value: Any, where: str) -> Any:
+        if is_foreign(value):
+            value = host(value)  # a file holds numbers, not where they were
         if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
             tensors[key] = value
             return {"$tensor": key}

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.extmath import randomized_svd
 
+from ._arrays import array_namespace, cast, contiguous, full, moved, narrowed, padded
 from ._choose_components import held_out, minka
 from ._factor_base import MOST_KEPT, NOISE_FLOOR, FactorEstimator, column_floor, summarise
 from ._factor_solvers import Covariance, Rows, State, canonical, signs
@@ -15,7 +16,7 @@ from ._missing_em import Observed, missing_em
 from ._moments import Moments
 from ._ppca_em import ppca_em, ppca_log_likelihood
 from ._rbm_sampling import new_seed
-from ._validation import check_choice, narrowed, tell
+from ._validation import check_choice, tell
 
 _FULL = 1000  # of the smaller side: up to here all eigenvalues are computed
 
@@ -139,10 +140,11 @@ class PPCA(FactorEstimator):
         if isinstance(summary, Observed):
             if isinstance(self.n_components, str) or self.method == "ml":
                 name, value = ("method", "ml") if self.method == "ml" else ("n_components", self.n_components)
-                missing = int(n * p - summary.count.sum())
+                missing = n * p - round(float(array_namespace(data).sum(summary.count)))
                 raise ValueError(f"{who}: {name}={value!r} needs complete rows, X has {missing} missing values (NaN)")
             column_floor(who, summary)  # refuses data without variance
-            floor = np.full(p, NOISE_FLOOR * summary.variance.mean())
+            xp = array_namespace(summary.variance)
+            floor = full(p, NOISE_FLOOR * float(xp.mean(summary.variance)), summary.variance)
             weights, noise = summary.start(k)
             states = missing_em(summary, k, weights, noise, floor, equal_noise=True)
             self._run(who, states, n, dtype, X=X, reset=True, keep=None)
@@ -155,7 +157,7 @@ class PPCA(FactorEstimator):
         self._warn_of_floor(who)
         return self
 
-    def _fit_moments(self, who: str, moments: Moments, dtype: np.dtype, X: Any, *, reset: bool) -> None:
+    def _fit_moments(self, who: str, moments: Moments, dtype: str, X: Any, *, reset: bool) -> None:
         if self.n_components == "cv":
             raise ValueError(f"{who}: n_components='cv' needs rows to hold out: fit has them")
         data = Covariance(moments.covariance, moments.n, moments.constant)
@@ -168,7 +170,7 @@ class PPCA(FactorEstimator):
         who: str,
         data: Covariance | Rows,
         mean: Any,
-        dtype: np.dtype,
+        dtype: str,
         X: Any,
         *,
         reset: bool,
@@ -177,9 +179,10 @@ class PPCA(FactorEstimator):
     ) -> None:
         n, p = data.n, data.variance.shape[0]
         k = self._resolve(who, n, p) if curve is None else int(np.argmax(curve))
-        total = float(data.variance.sum())
+        xp = array_namespace(data.variance)
+        total = float(xp.sum(data.variance))
         floor = NOISE_FLOOR * total / p
-        also = {} if curve is None else {"held_out_log_likelihood_": curve}
+        also = {} if curve is None else {"held_out_log_likelihood_": moved(curve, data.variance)}
         if self.method == "em":
             seed = new_seed(self.random_state)
             states = ppca_em(data, k, floor, mean, seed)
@@ -191,20 +194,20 @@ class PPCA(FactorEstimator):
             # As many components whatever the solver: beyond the rows' own directions they are 0.
             beyond = max(k - values.shape[0], 0)
             every = beyond > 0 or values.shape[0] == min(n, p)
-            values, axes = np.pad(values, (0, beyond)), np.pad(axes, ((0, 0), (0, beyond)))
+            values, axes = padded(values, beyond), padded(axes, beyond)
             count = k
             if self.n_components == "mle":
                 if n <= p:
                     raise ValueError(f"{who}: n_components='mle' needs more rows than columns, X is {n} x {p}")
                 count = minka(values, n)
             rest = values[count:] if every else None
-            left = float(np.maximum(rest, 0).sum()) if rest is not None else total - float(values[:count].sum())
+            left = total - float(xp.sum(values[:count])) if rest is None else float(xp.sum(xp.maximum(rest, 0.0)))
             noise = max(left / (p - count), floor) if count < p else floor
             values, axes = values[:count], axes[:, :count]
-            weights = axes * np.sqrt(np.maximum(values - noise, 0))
+            weights = axes * xp.sqrt(xp.maximum(values - noise, 0.0))
             weights = weights * signs(weights)
             value = ppca_log_likelihood(values, total, noise, p, n)
-            yield State(weights, np.full(p, noise), mean, value)
+            yield State(weights, full(p, noise, mean), mean, value)
 
         self._run(who, closed_form(), n, dtype, X=X, reset=reset, keep=keep, one_step=True, also=lambda state: also)
 
@@ -213,13 +216,14 @@ class PPCA(FactorEstimator):
         smaller = min(data.n, data.variance.shape[0])
         few = 10 * k < smaller and self.n_components != "mle"
         by_chance = self.svd_solver == "randomized" or (self.svd_solver == "auto" and smaller > _FULL and few)
+        xp = array_namespace(data.variance)
         if by_chance and k > 0 and self.n_components != "mle":
             seed = new_seed(self.random_state) % 2**32
             matrix = data.X if isinstance(data, Rows) else data.S
             _, s, axes = randomized_svd(matrix, k, n_iter=7, random_state=seed)
             return (s**2 / data.n if isinstance(data, Rows) else s), axes.T
-        values, axes = data.leading(np.ones(data.variance.shape[0]), smaller)
-        return np.maximum(values, 0), axes
+        values, axes = data.leading(xp.ones_like(data.variance), smaller)
+        return xp.maximum(values, 0.0), axes
 
     def _ready(self, moments: Moments) -> bool:
         return super()._ready(moments) and (self.n_components != "mle" or moments.n > moments.mean.shape[0])
@@ -242,20 +246,22 @@ class PPCA(FactorEstimator):
             if self.n_components == "mle" and self.method == "em":
                 raise ValueError(f"{who}: n_components='mle' needs the eigenvalues of method='ml'")
 
-    def _attributes(self, state: State, record: list[float], n: int, dtype: np.dtype) -> dict[str, Any]:
+    def _attributes(self, state: State, record: list[float], n: int, dtype: str) -> dict[str, Any]:
+        xp = array_namespace(state.weights)
         weights = canonical(state.weights, state.noise)
         noise = float(state.noise[0])
         return {
-            "components_": np.ascontiguousarray(weights.T, dtype=dtype),
-            "mean_": state.mean.astype(dtype),
+            "components_": contiguous(weights.T, dtype),
+            "mean_": cast(state.mean, dtype, copy=True),
             "noise_variance_": noise,
-            "explained_variance_": narrowed((weights**2).sum(axis=0) + noise, dtype),
+            "explained_variance_": narrowed(xp.sum(weights**2, axis=0) + noise, dtype),
             "n_components_": int(weights.shape[1]),
         }
 
     def _warn_of_floor(self, who: str) -> None:
         k, p = self.components_.shape
-        variance = (float((self.components_.astype(np.float64) ** 2).sum()) + p * self.noise_variance_) / p
+        xp = array_namespace(self.components_)
+        variance = float(xp.sum(cast(self.components_, "float64") ** 2)) / p + self.noise_variance_
         if self.noise_variance_ <= NOISE_FLOOR * variance * 1.001:
             tell(
                 f"{who}: {k} components explain all of the variance of {self.n_samples_seen_} rows and {p} columns; "
