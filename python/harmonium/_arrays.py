@@ -21,7 +21,7 @@ else:
     import array_api_compat.numpy as _NUMPY
 
 EPS, TINY = float(np.finfo(np.float64).eps), float(np.finfo(np.float64).tiny)
-_SUBSET_FROM = 500  # rows of a matrix of which LAPACK finds some eigenvectors faster than all
+_SUBSET_FROM = 128  # rows of a matrix of which LAPACK finds some eigenvectors faster than all
 
 
 def is_numpy_array(X: Any) -> bool:

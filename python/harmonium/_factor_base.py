@@ -17,7 +17,7 @@ from ._factor_rows import check_rows
 from ._factor_solvers import Covariance, Rows, State
 from ._linear_gaussian import LinearGaussian
 from ._missing_em import Observed
-from ._moments import Moments, constant_columns, first_missing, refuse_infinity
+from ._moments import Moments, first_missing, refuse_infinity
 from ._validation import check_number, tell
 
 # Of a column's variance (PPCA: of their mean): noise is not let below. The density stays finite, and in float64 the
@@ -25,6 +25,7 @@ from ._validation import check_number, tell
 NOISE_FLOOR = 1e-8
 MOST_KEPT = 1024  # columns up to which a fit keeps the scatter matrix, for partial_fit and goodness_of_fit
 _BY_COLUMNS = 256  # columns up to which the covariance is worked with even where there are fewer rows
+_MOST_CENTRED = 2**24  # numbers of X (128 MB) up to which more rows than columns are worked with themselves
 
 
 class FactorEstimator(CallbackMixin, LinearGaussian):
@@ -37,7 +38,8 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
     random_state: Any
     n_features_in_: int
     n_samples_seen_: int
-    _scatter: Any
+    _scatter: Any  # of all rows seen; or
+    _centred: Any  # those rows themselves, where they are fewer than columns
     _total_mean: Any
     _low: Any
     _high: Any
@@ -89,23 +91,23 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
         fresh = not hasattr(self, "n_features_in_")
         who = f"{type(self).__name__}.partial_fit"
         data = check_rows(self, who, X, reset=fresh)
-        if not fresh and not hasattr(self, "_scatter"):
+        seen = self._kept()
+        if not fresh and seen is None:
             raise ValueError(
                 f"{who}: the model comes from a fit that kept no statistics to add to (missing values, or more than "
                 f"{MOST_KEPT} columns); call partial_fit on a new estimator, from the first batch on"
             )
-        if not fresh:
-            data = moved(data, self._scatter)  # a model stays in the library that it began in
+        if seen is not None:
+            data = moved(data, seen.mean)  # a model stays in the library that it began in
         batch = Moments.of(data, f"{who}: X")
         if batch is None:
             row, column = first_missing(data)
             raise ValueError(
                 f"{who}: X contains NaN in row {row}, column {column}; fit takes missing values, partial_fit does not"
             )
-        if fresh:
+        if seen is None:
             moments, dtype = batch, model_name(data)
         else:
-            seen = Moments(self.n_samples_seen_, self._total_mean, self._scatter, self._low, self._high)
             moments = seen.merged(batch)
             dtype = self._dtype
             if kind(data) in "iu":
@@ -175,11 +177,22 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
 
     def _keep(self, moments: Moments | None, dtype: str) -> None:
         """The statistics that partial_fit adds to, or none."""
+        self._drop("_scatter", "_centred", "_total_mean", "_low", "_high")
         if moments is None:
-            self._drop("_scatter", "_total_mean", "_low", "_high")
             return
-        self.n_samples_seen_, self._total_mean, self._scatter = moments.n, moments.mean, moments.scatter
+        if moments.centred is None:
+            self._scatter = moments.scatter
+        else:
+            self._centred = moments.centred
+        self.n_samples_seen_, self._total_mean = moments.n, moments.mean
         self._low, self._high, self._dtype = moments.low, moments.high, dtype
+
+    def _kept(self) -> Moments | None:
+        """The statistics of all rows seen, where they are kept."""
+        if not hasattr(self, "_total_mean"):
+            return None
+        scatter, centred = getattr(self, "_scatter", None), getattr(self, "_centred", None)
+        return Moments(self.n_samples_seen_, self._total_mean, scatter, self._low, self._high, centred)
 
     def _drop(self, *names: str) -> None:
         """Attributes that this fit does not have, if an earlier one had."""
@@ -269,32 +282,43 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
         return hasattr(self, "components_")  # not so after partial_fit of one row, which leaves statistics only
 
 
-def summarise(who: str, X: Any) -> tuple[Covariance | Rows | Observed, Any, Moments | None]:
-    """The data as their solver wants them, their mean, and the moments where they were taken.
+def summarise(who: str, X: Any, few: bool) -> tuple[Covariance | Rows | Observed, Any, Moments | None]:
+    """The data as their solver wants them, their mean, and what partial_fit goes on from.
 
-    Complete: as covariance where it is small or there are more rows than columns, else as centred rows. With NaN:
-    `Observed`, mean included.
+    Complete: as centred rows where there are fewer than columns, or where the covariance of many columns would cost
+    more than the `few` eigenvectors that are asked for, else as covariance. With NaN: `Observed`, mean included.
     """
-    xp = array_namespace(X)
     n, p = X.shape
-    if p <= MOST_KEPT or n >= p:
+    if _BY_COLUMNS < p and (n < p or (few and MOST_KEPT < p and n * p <= _MOST_CENTRED)):
+        moments = _centred(f"{who}: X", X)
+        if moments is not None:
+            return Rows(moments.centred, moments.constant), moments.mean, moments if p <= MOST_KEPT else None
+    else:
         moments = Moments.of(X, f"{who}: X")
         if moments is not None:
-            if n < p > _BY_COLUMNS:
-                return Rows(cast(X, "float64") - moments.mean, moments.constant), moments.mean, moments
-            return Covariance(moments.covariance, n, moments.constant), moments.mean, moments
-    else:
-        rows = cast(X, "float64", copy=True)
-        mean = xp.mean(rows, axis=0)
-        if xp.all(xp.isfinite(mean)):
-            low, high = xp.min(rows, axis=0), xp.max(rows, axis=0)
-            mean = xp.where(low == high, low, mean)
-            rows -= mean
-            constant = constant_columns(low, high, xp.mean(rows**2, axis=0), mean)
-            return Rows(rows, constant), mean, None
-        refuse_infinity(f"{who}: X", rows)
+            data = Covariance(moments.covariance, n, moments.constant)
+            return data, moments.mean, moments if p <= MOST_KEPT else None
     observed = Observed(X, f"{who}: X")
     return observed, observed.mean, None
+
+
+def _centred(who: str, X: Any) -> Moments | None:
+    """The rows centred; None where there is NaN."""
+    xp = array_namespace(X)
+    rows = cast(X, "float64", copy=True)
+    with np.errstate(invalid="ignore", over="ignore"):
+        mean = xp.mean(rows, axis=0)
+        if not xp.all(xp.isfinite(mean)):
+            refuse_infinity(who, rows)
+            if xp.any(xp.isnan(rows)):
+                return None
+        low, high = xp.min(rows, axis=0), xp.max(rows, axis=0)
+        mean = xp.where(low == high, low, mean)
+        rows -= mean
+        moments = Moments(X.shape[0], mean, None, low, high, rows)
+        if not xp.all(xp.isfinite(moments.variance)):
+            raise ValueError(f"{who}: the squares of its values overflow; scale X")
+    return moments
 
 
 def column_floor(who: str, data: Covariance | Rows | Observed) -> Any:

@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from ._accelerated_em import accelerated
 from ._arrays import (
     TINY,
@@ -22,18 +20,16 @@ from ._arrays import (
     device,
     eye,
     full,
-    leading_eigenpairs,
-    moved,
     padded,
     with_diagonal,
     zeros,
 )
+from ._eigenpairs import FURTHER, Error, LeadingEigenpairs, Operator, small_residuals
 
 _SHRINK, _GROW = 1 / 20, 1.5  # a variance falls to no less than a 20th in one step, and grows by no more than exp(1.5)
 _LARGE = 1e4  # of an eigenvalue
-# Of Krylov subspaces: vectors beyond those asked for, products with the matrix, restarts; residuals, of the largest
-# eigenvalue (the error of an eigenvalue is their square, over its distance to the next).
-_FURTHER, _BLOCKS, _CYCLES, _RESIDUAL = 5, 4, 6, 1e-9
+_RESIDUAL = 1e-7  # of eigenvectors, of the largest eigenvalue
+_MANY = 28  # rows for each vector of a subspace, beyond which products with it cost less than those of rows with rows
 
 
 class State(NamedTuple):
@@ -65,11 +61,12 @@ class Covariance:
         values, vectors = xp.linalg.eigh(self.S)
         return xp.sqrt(xp.maximum(values, 0.0))[:, None] * vectors.T
 
-    def leading(self, noise: Any, k: int) -> tuple[Any, Any]:
+    def leading(self, noise: Any, k: int, error: Error | None = None) -> tuple[Any, Any]:
         """The k largest eigenvalues of diag(noise)^-1/2 S diag(noise)^-1/2, in falling order, and eigenvectors (p,
-        k)."""
-        d = 1 / array_namespace(noise).sqrt(noise)
-        return self._eigenpairs(self.S * d[:, None] * d, k)
+        k); `error`: of what is iterated for."""
+        d = (1 / array_namespace(noise).sqrt(noise))[:, None]
+        A = Operator(noise.shape[0], lambda Q: d * ((d * Q).T @ self.S).T, lambda: self.S * d * d[:, 0])
+        return self._eigenpairs(A, k, noise, error or small_residuals(k, _RESIDUAL))
 
     def quadratic(self, weights: Any, noise: Any) -> float:
         """Mean of (x - b)' (W W' + psi)^-1 (x - b) as a sum of positive terms: with h = G (x - b) the posterior mean,
@@ -82,7 +79,8 @@ class Covariance:
 
 
 class Rows:
-    """The data as fewer rows than columns: centred, float64 (n, p). An iteration costs n^2 p + n^3."""
+    """The data as centred rows, float64 (n, p), fewer than columns or of many columns. An iteration costs n p k or n^2
+    p."""
 
     def __init__(self, centred: Any, constant: Any = None) -> None:
         self.X, self.n = centred, centred.shape[0]
@@ -98,13 +96,29 @@ class Rows:
         """F (n, p) with F'F = S."""
         return self.X / math.sqrt(self.n)
 
-    def leading(self, noise: Any, k: int) -> tuple[Any, Any]:
-        """As `Covariance.leading`, from the eigenvectors of the rows' products with each other."""
+    def leading(self, noise: Any, k: int, error: Error | None = None) -> tuple[Any, Any]:
+        """As `Covariance.leading`; of fewer rows than columns from the eigenvectors of the rows' products."""
         xp = array_namespace(noise)
-        scaled = self.X / xp.sqrt(noise * self.n)
-        values, left = self._eigenpairs(scaled @ scaled.T, min(k, self.n))
+        X, n, p = self.X, self.n, noise.shape[0]
+        weight = 1 / (noise[:, None] * n)
+        d = xp.sqrt(weight)
+        error = error or small_residuals(k, _RESIDUAL)
+
+        def whole() -> Any:
+            scaled = X * d[:, 0]
+            return scaled @ scaled.T if n < p else scaled.T @ scaled
+
+        # Blocks of vectors stand on the left: BLAS is half as fast where the result has few columns.
+        if n >= p:
+            return self._eigenpairs(Operator(p, lambda Q: d * (((d * Q).T @ X.T) @ X).T, whole), k, noise, error)
+        if n > _MANY * (k + FURTHER):
+            A = Operator(n, lambda Q: (((Q.T @ X) * weight[:, 0]) @ X.T).T, whole)
+        else:
+            products = whole()
+            A = Operator(n, lambda Q: products @ Q, lambda: products)
+        values, left = self._eigenpairs(A, min(k, n), noise, error)
         # Directions of eigenvalue 0 have no image among the columns; they carry no weight either.
-        directions = scaled.T @ (left / xp.sqrt(xp.maximum(values, TINY)))
+        directions = d * (X.T @ (left / xp.sqrt(xp.maximum(values, TINY))))
         missing = k - values.shape[0]
         return padded(values, missing), padded(directions, missing)
 
@@ -121,41 +135,6 @@ def _posterior_map(weights: Any, noise: Any) -> Any:
     scaled = weights / noise[:, None]
     identity = eye(weights.shape[1], weights)
     return array_namespace(noise).linalg.solve(identity + scaled.T @ weights, scaled.T)
-
-
-class LeadingEigenpairs:
-    """`leading_eigenpairs` of one large matrix after another, each little different from the one before: by block
-    Krylov subspaces that begin with the last eigenvectors (Golub, Van Loan, "Matrix computations", 2013, section
-    10.3.6), where the residuals are as small as rounding lets eigenvectors be, else by all of the matrix."""
-
-    def __init__(self) -> None:
-        self._last: Any = None
-
-    def __call__(self, A: Any, k: int) -> tuple[Any, Any]:
-        xp = array_namespace(A)
-        p, more = A.shape[0], k + _FURTHER
-        if k == 0 or p < 2 * _BLOCKS * more:
-            return leading_eigenpairs(A, k)
-        some = moved(np.random.default_rng(0).standard_normal((p, more)), A)
-        if self._last is not None and self._last.shape == (p, k):
-            some[:, :k] = self._last
-        Q = xp.linalg.qr(some)[0]
-        for _ in range(_CYCLES):
-            V, images = Q, [A @ Q]
-            for _ in range(_BLOCKS - 1):
-                block = images[-1]
-                for _ in range(2):
-                    block = xp.linalg.qr(block - V @ (V.T @ block))[0]
-                V = xp.concat([V, block], axis=1)
-                images.append(A @ block)
-            AV = xp.concat(images, axis=1)
-            values, turn = leading_eigenpairs(V.T @ AV, more)
-            Q = V @ turn
-            residual = xp.linalg.vector_norm((AV @ turn - Q * values)[:, :k], axis=0)
-            if float(xp.max(residual)) <= _RESIDUAL * float(values[0]):
-                self._last = Q[:, :k]
-                return values[:k], Q[:, :k]
-        return leading_eigenpairs(A, k)
 
 
 def canonical(weights: Any, noise: Any) -> Any:

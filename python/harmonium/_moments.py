@@ -75,16 +75,21 @@ class Moments:
 
     mean = sum x / n and scatter = sum (x - mean)(x - mean)', updated chunk by chunk (`pooled`). No square of a mean is
     ever subtracted, so columns far from zero keep their digits. low and high are the least and largest value of every
-    column: where they are the same, mean and scatter are exact.
+    column: where they are the same, mean and scatter are exact. Of few rows these may stand for the scatter, centred.
     """
 
-    def __init__(self, n: int, mean: Any, scatter: Any, low: Any, high: Any) -> None:
-        self.n, self.mean, self.scatter, self.low, self.high = n, mean, scatter, low, high
+    def __init__(self, n: int, mean: Any, scatter: Any, low: Any, high: Any, centred: Any = None) -> None:
+        self.n, self.mean, self._scatter, self.low, self.high, self.centred = n, mean, scatter, low, high, centred
         xp = array_namespace(mean)
         constant = low == high
-        if xp.any(constant):
+        if centred is None and xp.any(constant):
             self.mean = xp.where(constant, low, mean)
-            self.scatter = xp.where(constant | constant[:, None], 0.0, scatter)
+            self._scatter = xp.where(constant | constant[:, None], 0.0, scatter)
+
+    @property
+    def scatter(self) -> Any:
+        """Sum of (x - mean)(x - mean)' over the rows."""
+        return self._scatter if self.centred is None else self.centred.T @ self.centred
 
     @classmethod
     def of(cls, X: Any, who: str = "X") -> Moments | None:
@@ -96,7 +101,8 @@ class Moments:
     def add(self, X: Any, who: str = "X") -> bool:
         """Take in the rows of X. False at the first NaN: the moments are those of the rows before its chunk then."""
         xp = array_namespace(X)
-        for first, rows in chunks(X):
+        # Of many columns more rows at a time: a chunk's scatter costs passes over p x p numbers too.
+        for first, rows in chunks(X, max(NUMBERS_AT_A_TIME, X.shape[1] ** 2)):
             n = rows.shape[0]
             with np.errstate(invalid="ignore", over="ignore"):
                 mean = xp.mean(rows, axis=0)
@@ -129,7 +135,9 @@ class Moments:
     @property
     def variance(self) -> Any:
         """Of every column (p,)."""
-        return array_namespace(self.scatter).linalg.diagonal(self.scatter) / self.n
+        xp = array_namespace(self.mean)
+        squares = xp.linalg.diagonal(self._scatter) if self.centred is None else xp.sum(self.centred**2, axis=0)
+        return squares / self.n
 
     @property
     def constant(self) -> Any:

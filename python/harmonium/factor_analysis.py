@@ -22,6 +22,7 @@ from ._arrays import (
     moved,
     narrowed,
 )
+from ._eigenpairs import FURTHER, SMALL
 from ._factor_base import MOST_KEPT, FactorEstimator, column_floor, summarise
 from ._factor_solvers import (
     Covariance,
@@ -76,9 +77,9 @@ class FactorAnalysis(FactorEstimator):
         (Joreskog 1967), and of up to 1024 columns, where that ends in a Heywood case, also their variances, and ones;
         the highest end is kept.
     svd_method : {"randomized", "lapack"}, default="randomized"
-        Of no effect: the leading eigenvectors are found to 9 digits, of large matrices by Krylov subspaces. With many
-        rows an iteration costs far less than scikit-learn's, which sees them all; with thousands of columns, or more
-        columns than rows, more than that of its randomised method, up to three times.
+        Of no effect: the leading eigenvectors are found to 7 digits, of large matrices by Krylov subspaces that begin
+        with those of the iteration before. An iteration costs far less than scikit-learn's where rows are many, and no
+        more where they are few.
     iterated_power : int, default=3
         Of no effect.
     rotation : {"varimax", "quartimax", "promax"} or None, default=None
@@ -187,10 +188,9 @@ class FactorAnalysis(FactorEstimator):
         n, p = data.shape
         k = self._n_factors(who, p)
         given = self._given_noise(who, p, data)
-        summary, mean, moments = summarise(who, data)
+        summary, mean, keep = summarise(who, data, 0 < k and SMALL * (k + FURTHER) <= p)
         floor = column_floor(who, summary)
         if not isinstance(summary, Observed):
-            keep = moments if p <= MOST_KEPT else None
             self._fit_complete(who, summary, mean, floor, given, dtype, X, reset=True, keep=keep)
             return self
         weights, noise = summary.start(k)
@@ -302,13 +302,14 @@ class FactorAnalysis(FactorEstimator):
         parts = self._parts("goodness_of_fit")
         who = "FactorAnalysis.goodness_of_fit"
         k, p = self.components_.shape
-        if not hasattr(self, "_scatter"):
+        kept = self._kept()
+        if kept is None:
             raise ValueError(f"{who}: needs the covariance of complete data with at most {MOST_KEPT} columns")
         n = self.n_samples_seen_
         freedom = _freedom(k, p)
         if freedom <= 0:
             raise ValueError(f"{who}: {k} factors of {p} columns leave {freedom} degrees of freedom")
-        S = moved(self._scatter, parts.noise) / n
+        S = moved(kept.covariance, parts.noise)
         xp = array_namespace(S)
         sign, log_det = map(float, xp.linalg.slogdet(S))
         if sign <= 0 or n <= p:

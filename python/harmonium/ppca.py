@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from sklearn.utils.extmath import randomized_svd
 
 from ._arrays import array_namespace, cast, contiguous, full, moved, narrowed, padded
 from ._choose_components import held_out, minka
-from ._factor_base import MOST_KEPT, NOISE_FLOOR, FactorEstimator, column_floor, summarise
+from ._eigenpairs import FURTHER, SMALL, small_residuals
+from ._factor_base import NOISE_FLOOR, FactorEstimator, column_floor, summarise
 from ._factor_solvers import Covariance, Rows, State, canonical, signs
 from ._missing_em import Observed, missing_em
 from ._moments import Moments
@@ -18,7 +18,7 @@ from ._ppca_em import ppca_em, ppca_log_likelihood
 from ._rbm_sampling import new_seed
 from ._validation import check_choice, tell
 
-_FULL = 1000  # of the smaller side: up to here all eigenvalues are computed
+_EXACT = 1000  # of the smaller side: up to here eigenvectors are as exact as rounding lets them be
 
 
 class PPCA(FactorEstimator):
@@ -39,8 +39,9 @@ class PPCA(FactorEstimator):
         ml: the closed form. em: accelerated EM, started at random. auto: ml, and em where X holds NaN.
     svd_solver : {"auto", "full", "randomized"}, default="auto"
         Of the closed form. full: all eigenvalues, of the covariance or, of fewer rows than columns, of the rows'
-        products. randomized: the leading ones, approximately (Halko, Martinsson, Tropp 2011). auto: randomized where
-        both sides are over 1000 and n_components is under a tenth of the smaller one.
+        products. randomized: the leading ones by Krylov subspaces from random vectors, until the log-likelihood of a
+        row is known to 1e-8 nats a column. auto: the leading ones as exactly as rounding allows, or, where both sides
+        are over 1000 and n_components is under a tenth of the smaller one, as randomized.
     tol : float, default=1e-3
         EM stops when an iteration adds less to the log-likelihood of all rows, in nats.
     max_iter : int, default=1000
@@ -48,7 +49,7 @@ class PPCA(FactorEstimator):
     verbose : int, default=0
         1: a progress bar.
     random_state : int, RandomState or None, default=None
-        Of the start of EM, of the folds, of the randomised SVD and of `sample`.
+        Of the start of EM, of the folds and of `sample`.
 
     Attributes
     ----------
@@ -73,7 +74,7 @@ class PPCA(FactorEstimator):
     Tipping, Bishop, "Probabilistic principal component analysis", J. Royal Statistical Society B 61, 1999.
     Minka, "Automatic choice of dimensionality for PCA", NIPS 2000.
     Ilin, Raiko, "Practical approaches to principal component analysis in the presence of missing values", JMLR 11,
-    2010. Halko, Martinsson, Tropp, "Finding structure with randomness", SIAM Review 53, 2011.
+    2010. Golub, Van Loan, "Matrix computations", 2013, section 10.3.6.
 
     Examples
     --------
@@ -136,7 +137,7 @@ class PPCA(FactorEstimator):
         curve = None
         # Before X is read: a number that does not fit is cheap to find.
         k = self._resolve(who, n, p) if not isinstance(self.n_components, str) else 0
-        summary, mean, moments = summarise(who, data)
+        summary, mean, keep = summarise(who, data, self._few(k, p))
         if isinstance(summary, Observed):
             if isinstance(self.n_components, str) or self.method == "ml":
                 name, value = ("method", "ml") if self.method == "ml" else ("n_components", self.n_components)
@@ -152,7 +153,6 @@ class PPCA(FactorEstimator):
             column_floor(who, summary)
             if self.n_components == "cv":
                 curve = held_out(data, self.random_state)
-            keep = moments if p <= MOST_KEPT else None
             self._fit_complete(who, summary, mean, dtype, X, reset=True, keep=keep, curve=curve)
         self._warn_of_floor(who)
         return self
@@ -190,7 +190,7 @@ class PPCA(FactorEstimator):
             return
 
         def closed_form() -> Iterator[State]:
-            values, axes = self._principal(data, k)
+            values, axes = self._principal(data, k, total)
             # As many components whatever the solver: beyond the rows' own directions they are 0.
             beyond = max(k - values.shape[0], 0)
             every = beyond > 0 or values.shape[0] == min(n, p)
@@ -211,19 +211,32 @@ class PPCA(FactorEstimator):
 
         self._run(who, closed_form(), n, dtype, X=X, reset=reset, keep=keep, one_step=True, also=lambda state: also)
 
-    def _principal(self, data: Covariance | Rows, k: int) -> tuple[Any, Any]:
+    def _principal(self, data: Covariance | Rows, k: int, total: float) -> tuple[Any, Any]:
         """Eigenvalues of the covariance in falling order, all or the leading ones, and the axes."""
-        smaller = min(data.n, data.variance.shape[0])
-        few = 10 * k < smaller and self.n_components != "mle"
-        by_chance = self.svd_solver == "randomized" or (self.svd_solver == "auto" and smaller > _FULL and few)
         xp = array_namespace(data.variance)
-        if by_chance and k > 0 and self.n_components != "mle":
-            seed = new_seed(self.random_state) % 2**32
-            matrix = data.X if isinstance(data, Rows) else data.S
-            _, s, axes = randomized_svd(matrix, k, n_iter=7, random_state=seed)
-            return (s**2 / data.n if isinstance(data, Rows) else s), axes.T
-        values, axes = data.leading(xp.ones_like(data.variance), smaller)
+        p = data.variance.shape[0]
+        smaller = min(data.n, p)
+        some = self.svd_solver != "full" and self.n_components != "mle" and 0 < k and 4 * k < smaller
+
+        def error(values: Any, residuals: Any) -> float:
+            """1 where the log-likelihood of a row is known to 1e-8 a column: its derivative by an eigenvalue is (1/s2
+            - 1/l)/2, and an eigenvalue is wrong by no more than the residual, or its square over the distance to those
+            left out."""
+            values, residuals, gap = values[:k], residuals[:k], values[:k] - values[k]
+            wrong = residuals**2 / xp.maximum(gap, residuals)
+            noise = max((total - float(xp.sum(values))) / (p - k), NOISE_FLOOR * total / p)
+            return 0.5 * float(xp.sum(wrong * (1 / noise - 1 / values))) / (1e-8 * p)
+
+        approximate = self.svd_solver == "randomized" or (smaller > _EXACT and 10 * k < smaller)
+        wanted = k if some else smaller
+        tolerated = error if some and approximate else small_residuals(wanted, 1e-13)
+        values, axes = data.leading(xp.ones_like(data.variance), wanted, tolerated)
         return xp.maximum(values, 0.0), axes
+
+    def _few(self, k: int, p: int) -> bool:
+        """Whether some eigenvectors are all that is asked for."""
+        some = self.method != "em" and self.svd_solver != "full" and not isinstance(self.n_components, str)
+        return some and 0 < k and SMALL * (k + FURTHER) <= p
 
     def _ready(self, moments: Moments) -> bool:
         return super()._ready(moments) and (self.n_components != "mle" or moments.n > moments.mean.shape[0])
