@@ -14,6 +14,7 @@ from typing import Any
 import array_api_compat as compat
 import numpy as np
 import scipy.linalg
+import scipy.sparse as sp
 
 if hasattr(np, "astype"):  # NumPy 2.1: it follows the standard itself, and without wrappers' microseconds
     _NUMPY: Any = np
@@ -29,13 +30,13 @@ def is_numpy_array(X: Any) -> bool:
 
 
 def array_namespace(X: Any) -> Any:
-    """The functions of X's library, by the standard's names."""
-    return _NUMPY if isinstance(X, (np.ndarray, np.generic)) else compat.array_namespace(X)
+    """The functions of X's library, by the standard's names; NumPy's for SciPy's sparse matrices."""
+    return _NUMPY if isinstance(X, (np.ndarray, np.generic)) or sp.issparse(X) else compat.array_namespace(X)
 
 
 def device(X: Any) -> Any:
     """Where X is."""
-    return "cpu" if isinstance(X, np.ndarray) else compat.device(X)
+    return "cpu" if isinstance(X, np.ndarray) or sp.issparse(X) else compat.device(X)
 
 
 # -- from one library to another -------------------------------------------------------------------------------------
@@ -78,7 +79,7 @@ def host(value: Any) -> np.ndarray:
 def moved(value: Any, like: Any, dtype: str | None = None) -> Any:
     """An array of any library, or lists of numbers, in `like`'s library, on its device; in this dtype if given."""
     value, xp = as_array(value), array_namespace(like)
-    if is_numpy_array(like):
+    if array_namespace(like) is _NUMPY:
         value = host(value)
     elif isinstance(value, np.ndarray) or array_namespace(value) is not xp:
         # Contiguous and copied: PyTorch takes neither negative strides nor memory that must not be written to.
@@ -93,7 +94,7 @@ def moved(value: Any, like: Any, dtype: str | None = None) -> Any:
 
 def kind(X: Any) -> str:
     """Of X's dtype as NumPy names it: b, i, u, f; anything else where there is no model of it."""
-    if isinstance(X, np.ndarray):
+    if isinstance(X, np.ndarray) or sp.issparse(X):
         return X.dtype.kind
     kinds = {"b": "bool", "i": "signed integer", "u": "unsigned integer", "f": "real floating"}
     xp = array_namespace(X)
@@ -102,7 +103,7 @@ def kind(X: Any) -> str:
 
 def float_name(X: Any) -> str:
     """float64 for float64 (and wider), float32 for all else: the type of a model of X."""
-    if isinstance(X, np.ndarray):
+    if isinstance(X, np.ndarray) or sp.issparse(X):
         return "float64" if X.dtype.kind == "f" and X.dtype.itemsize >= 8 else "float32"
     return "float64" if X.dtype == array_namespace(X).float64 else "float32"
 
@@ -110,6 +111,7 @@ def float_name(X: Any) -> str:
 def model_name(X: Any) -> str:
     """As `float_name`, but float64 for integers beyond 2^24, which float32 does not tell from their neighbours."""
     xp = array_namespace(X)
+    X = X.data if sp.issparse(X) else X
     if kind(X) in "iu" and xp.iinfo(X.dtype).bits > 16 and 0 not in X.shape:
         if int(xp.max(X)) > 2**24 or int(xp.min(X)) < -(2**24):
             return "float64"
@@ -142,21 +144,21 @@ def narrowed(values: Any, dtype: str, variances: Any = None) -> Any:
 
 
 def full(shape: Any, value: float, like: Any) -> Any:
-    if isinstance(like, np.ndarray):
+    if array_namespace(like) is _NUMPY:
         return np.full(shape, value, np.float64)
     xp = array_namespace(like)
     return xp.full(shape, value, dtype=xp.float64, device=device(like))
 
 
 def zeros(shape: Any, like: Any) -> Any:
-    if isinstance(like, np.ndarray):
+    if array_namespace(like) is _NUMPY:
         return np.zeros(shape)
     xp = array_namespace(like)
     return xp.zeros(shape, dtype=xp.float64, device=device(like))
 
 
 def eye(n: int, like: Any) -> Any:
-    if isinstance(like, np.ndarray):
+    if array_namespace(like) is _NUMPY:
         return np.eye(n)
     xp = array_namespace(like)
     return xp.eye(n, dtype=xp.float64, device=device(like))

@@ -7,6 +7,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import validate_data
 
@@ -14,7 +15,8 @@ from ._accelerated_em import Stalled
 from ._arrays import array_namespace, as_array, cast, float_name, kind, largest, model_name, moved, zeros
 from ._callbacks import CallbackMixin, epoch_loop
 from ._factor_rows import check_rows
-from ._factor_solvers import Covariance, Rows, State
+from ._factor_solvers import Covariance, Data, Rows, State
+from ._factor_sparse import SparseRows, refuse_stored, sparse_moments
 from ._linear_gaussian import LinearGaussian
 from ._missing_em import Observed
 from ._moments import Moments, first_missing, refuse_infinity
@@ -97,9 +99,9 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
                 f"{who}: the model comes from a fit that kept no statistics to add to (missing values, or more than "
                 f"{MOST_KEPT} columns); call partial_fit on a new estimator, from the first batch on"
             )
-        if seen is not None:
+        if seen is not None and not sp.issparse(data):
             data = moved(data, seen.mean)  # a model stays in the library that it began in
-        batch = Moments.of(data, f"{who}: X")
+        batch = (sparse_moments if sp.issparse(data) else Moments.of)(data, f"{who}: X")
         if batch is None:
             row, column = first_missing(data)
             raise ValueError(
@@ -108,7 +110,7 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
         if seen is None:
             moments, dtype = batch, model_name(data)
         else:
-            moments = seen.merged(batch)
+            moments = seen.merged(batch.moved(seen.mean))
             dtype = self._dtype
             if kind(data) in "iu":
                 dtype = max(dtype, model_name(data))  # the wider name is the later
@@ -282,13 +284,21 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
         return hasattr(self, "components_")  # not so after partial_fit of one row, which leaves statistics only
 
 
-def summarise(who: str, X: Any, few: bool) -> tuple[Covariance | Rows | Observed, Any, Moments | None]:
+def summarise(who: str, X: Any, few: bool) -> tuple[Data | Observed, Any, Moments | None]:
     """The data as their solver wants them, their mean, and what partial_fit goes on from.
 
     Complete: as centred rows where there are fewer than columns, or where the covariance of many columns would cost
-    more than the `few` eigenvectors that are asked for, else as covariance. With NaN: `Observed`, mean included.
+    more than the `few` eigenvectors that are asked for, else as covariance. Of CSR rows as covariance of few columns,
+    else as they are. With NaN: `Observed`, mean included.
     """
     n, p = X.shape
+    if sp.issparse(X):
+        if p > MOST_KEPT:
+            refuse_stored(f"{who}: X", X)
+            rows = SparseRows(X)
+            return rows, rows.mean, None
+        known = sparse_moments(X, f"{who}: X")
+        return Covariance(known.covariance, n, known.constant), known.mean, known
     if _BY_COLUMNS < p and (n < p or (few and MOST_KEPT < p and n * p <= _MOST_CENTRED)):
         moments = _centred(f"{who}: X", X)
         if moments is not None:
@@ -321,7 +331,7 @@ def _centred(who: str, X: Any) -> Moments | None:
     return moments
 
 
-def column_floor(who: str, data: Covariance | Rows | Observed) -> Any:
+def column_floor(who: str, data: Data | Observed) -> Any:
     """The least noise of every column; ValueError where nothing varies."""
     variance, constant = data.variance, data.constant
     xp = array_namespace(variance)

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from scipy.special import ndtri
 from sklearn.utils import check_array
 from sklearn.utils.validation import _check_n_features, validate_data
@@ -17,7 +18,9 @@ from ._arrays import array_namespace, as_array, cast, first_true, is_foreign, ki
 def check_rows(estimator: Any, who: str, X: Any, *, reset: bool) -> Any:
     """Checks of shape and feature names, scikit-learn's for what is not of another array library; nothing is copied,
     NaN and infinity are let through."""
-    options: dict[str, Any] = {"dtype": "numeric", "order": None, "ensure_all_finite": False}
+    options: dict[str, Any] = {
+        "accept_sparse": "csr", "dtype": "numeric", "order": None, "ensure_all_finite": False,
+    }  # fmt: skip
     if is_foreign(X):
         X = _matrix(who, X, "X", 1)
         if not reset:
@@ -28,6 +31,14 @@ def check_rows(estimator: Any, who: str, X: Any, *, reset: bool) -> Any:
         X = validate_data(estimator, X, reset=False, **options)
     if kind(X) not in "biuf":
         raise TypeError(f"{who}: X is of type {X.dtype}, bool, integers or floats are needed")
+    return canonical_csr(X) if sp.issparse(X) else X
+
+
+def canonical_csr(X: Any) -> Any:
+    """Without entries stored twice; X itself is not changed."""
+    if not X.has_canonical_format:
+        X = X.astype(np.float64) if X.dtype.kind in "biu" else X.copy()  # 200 + 57 is 1 in uint8
+        X.sum_duplicates()
     return X
 
 

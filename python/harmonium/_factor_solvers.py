@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from ._accelerated_em import accelerated
 from ._arrays import (
@@ -28,7 +28,7 @@ from ._eigenpairs import FURTHER, Error, LeadingEigenpairs, Operator, small_resi
 
 _SHRINK, _GROW = 1 / 20, 1.5  # a variance falls to no less than a 20th in one step, and grows by no more than exp(1.5)
 _LARGE = 1e4  # of an eigenvalue
-_RESIDUAL = 1e-7  # of eigenvectors, of the largest eigenvalue
+RESIDUAL = 1e-7  # of eigenvectors, of the largest eigenvalue
 _MANY = 28  # rows for each vector of a subspace, beyond which products with it cost less than those of rows with rows
 
 
@@ -41,6 +41,24 @@ class State(NamedTuple):
     log_likelihood: float  # of all rows, in nats
 
 
+class Data(Protocol):
+    """The data as a solver sees them."""
+
+    n: int
+    variance: Any  # of every column (p,)
+    constant: Any  # columns without variance
+
+    def leading(self, noise: Any, k: int, error: Error | None = None) -> tuple[Any, Any]:
+        """The k largest eigenvalues of diag(noise)^-1/2 S diag(noise)^-1/2, in falling order, and eigenvectors (p, k);
+        `error`: of what is iterated for."""
+        ...
+
+    def quadratic(self, weights: Any, noise: Any) -> float:
+        """Mean of (x - b)' (W W' + psi)^-1 (x - b) as a sum of positive terms: with h = G (x - b) the posterior mean,
+        that of (x - b - W h)' psi^-1 (x - b - W h) + h'h."""
+        ...
+
+
 class Covariance:
     """The data as their covariance S (p, p): an iteration costs p^3 at most, whatever the number of rows."""
 
@@ -51,10 +69,6 @@ class Covariance:
         self.constant = self.variance < 0 if constant is None else constant
         self._eigenpairs = LeadingEigenpairs()
 
-    def times(self, B: Any) -> Any:
-        """S B."""
-        return self.S @ B
-
     def root(self) -> Any:
         """F (p, p) with F'F = S."""
         xp = array_namespace(self.S)
@@ -62,17 +76,13 @@ class Covariance:
         return xp.sqrt(xp.maximum(values, 0.0))[:, None] * vectors.T
 
     def leading(self, noise: Any, k: int, error: Error | None = None) -> tuple[Any, Any]:
-        """The k largest eigenvalues of diag(noise)^-1/2 S diag(noise)^-1/2, in falling order, and eigenvectors (p,
-        k); `error`: of what is iterated for."""
         d = (1 / array_namespace(noise).sqrt(noise))[:, None]
         A = Operator(noise.shape[0], lambda Q: d * ((d * Q).T @ self.S).T, lambda: self.S * d * d[:, 0])
-        return self._eigenpairs(A, k, noise, error or small_residuals(k, _RESIDUAL))
+        return self._eigenpairs(A, k, noise, error or small_residuals(k, RESIDUAL))
 
     def quadratic(self, weights: Any, noise: Any) -> float:
-        """Mean of (x - b)' (W W' + psi)^-1 (x - b) as a sum of positive terms: with h = G (x - b) the posterior mean,
-        that of (x - b - W h)' psi^-1 (x - b - W h) + h'h."""
         xp = array_namespace(noise)
-        G = _posterior_map(weights, noise)
+        G = posterior_map(weights, noise)
         SG = self.S @ G.T
         R = eye(noise.shape[0], noise) - weights @ G
         return float(xp.sum((R @ self.S) * R, axis=1) @ (1 / noise) + xp.sum(G.T * SG))
@@ -88,21 +98,17 @@ class Rows:
         self.constant = self.variance < 0 if constant is None else constant
         self._eigenpairs = LeadingEigenpairs()
 
-    def times(self, B: Any) -> Any:
-        """S B."""
-        return self.X.T @ (self.X @ B) / self.n
-
     def root(self) -> Any:
         """F (n, p) with F'F = S."""
         return self.X / math.sqrt(self.n)
 
     def leading(self, noise: Any, k: int, error: Error | None = None) -> tuple[Any, Any]:
-        """As `Covariance.leading`; of fewer rows than columns from the eigenvectors of the rows' products."""
+        """As `Data.leading`; of fewer rows than columns from the eigenvectors of the rows' products."""
         xp = array_namespace(noise)
         X, n, p = self.X, self.n, noise.shape[0]
         weight = 1 / (noise[:, None] * n)
         d = xp.sqrt(weight)
-        error = error or small_residuals(k, _RESIDUAL)
+        error = error or small_residuals(k, RESIDUAL)
 
         def whole() -> Any:
             scaled = X * d[:, 0]
@@ -123,14 +129,13 @@ class Rows:
         return padded(values, missing), padded(directions, missing)
 
     def quadratic(self, weights: Any, noise: Any) -> float:
-        """As `Covariance.quadratic`."""
         xp = array_namespace(noise)
-        H = self.X @ _posterior_map(weights, noise).T
+        H = self.X @ posterior_map(weights, noise).T
         residual = self.X - H @ weights.T
         return float(xp.sum(residual**2, axis=0) @ (1 / noise) + xp.sum(H**2)) / self.n
 
 
-def _posterior_map(weights: Any, noise: Any) -> Any:
+def posterior_map(weights: Any, noise: Any) -> Any:
     """G (k, p), (I + W' psi^-1 W)^-1 W' psi^-1."""
     scaled = weights / noise[:, None]
     identity = eye(weights.shape[1], weights)
@@ -172,7 +177,7 @@ class _Profile(NamedTuple):
     explained: Any  # diag(W W')
 
 
-def _profile(data: Covariance | Rows, noise: Any, k: int) -> _Profile:
+def _profile(data: Data, noise: Any, k: int) -> _Profile:
     """Maximise over W at fixed psi: W = psi^1/2 U (L - 1)^1/2, L and U the k leading eigenpairs of the scaled
     covariance, those above 1 (Lawley, Maxwell 1971, eq. 4.10; Barber, "Bayesian reasoning and machine learning", 2012,
     section 21.2.1)."""
@@ -185,12 +190,12 @@ def _profile(data: Covariance | Rows, noise: Any, k: int) -> _Profile:
     return _Profile(noise, float(objective), values, directions, explained)
 
 
-def objective(data: Covariance | Rows, noise: Any, k: int) -> float:
+def objective(data: Data, noise: Any, k: int) -> float:
     """-2 / n times the highest log-likelihood with this noise, without p log(2 pi)."""
     return _profile(data, noise, k).objective
 
 
-def _state(data: Covariance | Rows, at: _Profile, k: int, mean: Any) -> State:
+def _state(data: Data, at: _Profile, k: int, mean: Any) -> State:
     xp = array_namespace(at.noise)
     p = at.noise.shape[0]
     weights = zeros((p, k), at.noise)
@@ -204,7 +209,7 @@ def _state(data: Covariance | Rows, at: _Profile, k: int, mean: Any) -> State:
     return State(weights, at.noise, mean, -data.n / 2 * (objective + p * math.log(2 * math.pi)))
 
 
-def start_noise(data: Covariance | Rows, k: int) -> Any:
+def start_noise(data: Data, k: int) -> Any:
     """(1 - k / 2p) / (S^-1)_jj: what the other columns leave of each (Joreskog 1967, eq. 26), or of its variance."""
     p = data.variance.shape[0]
     share = 1 - k / (2 * p)
@@ -216,7 +221,7 @@ def start_noise(data: Covariance | Rows, k: int) -> Any:
     return share * data.variance
 
 
-def fit_noise(data: Covariance | Rows, k: int, noise: Any, floor: Any, mean: Any) -> Iterator[State]:
+def fit_noise(data: Data, k: int, noise: Any, floor: Any, mean: Any) -> Iterator[State]:
     """Factor analysis: maximise the likelihood over psi >= floor, W being the best for psi.
 
     With x = log psi, the gradient of the objective is g_i = 1 - (S_ii - (W W')_ii) / psi_i and, where model and data
@@ -301,7 +306,7 @@ def best_end(
         yield best
 
 
-def fit_noise_by_em(data: Covariance | Rows, k: int, noise: Any, floor: Any, mean: Any) -> Iterator[State]:
+def fit_noise_by_em(data: Data, k: int, noise: Any, floor: Any, mean: Any) -> Iterator[State]:
     """As `fit_noise` by accelerated ECM alone: for so many columns that a matrix of second derivatives is too much."""
 
     xp = array_namespace(floor)

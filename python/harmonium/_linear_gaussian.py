@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from numbers import Integral
 from typing import Any, NamedTuple
 
+import scipy.sparse as sp
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
@@ -235,7 +236,7 @@ class LinearGaussian(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), not sparse
 
         Returns
         -------
@@ -243,6 +244,9 @@ class LinearGaussian(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             Observed entries as they are.
         """
         X, missing, parts = self._rows("impute", X)
+        if sp.issparse(X):
+            who = f"{type(self).__name__}.impute"
+            raise TypeError(f"{who}: X is sparse, rows with values filled in are not; pass it dense")
         self._refuse_zero_noise("impute", parts)
         xp = array_namespace(X)
         result = cast(X, parts.dtype, copy=True)
@@ -367,6 +371,7 @@ class LinearGaussian(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
         tags.array_api_support = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

@@ -6,16 +6,21 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
-from ._arrays import EPS, array_namespace, first_true, full, kind, zeros
+from ._arrays import EPS, array_namespace, first_true, full, kind, moved, zeros
 
 NUMBERS_AT_A_TIME = 2**19  # of a chunk in float64: 4 MB, so that its copy stays in the cache
 
 
 def chunks(X: Any, n_numbers: int = NUMBERS_AT_A_TIME) -> Iterator[tuple[int, Any]]:
-    """Consecutive rows of X as float64 copies, each with the number of its first row."""
+    """Consecutive rows of X as dense float64 copies, each with the number of its first row."""
     step = max(1, n_numbers // max(1, X.shape[1]))
     xp = array_namespace(X)
+    if sp.issparse(X):
+        for first in range(0, X.shape[0], step):
+            yield first, X[first : first + step].toarray().astype(np.float64, copy=False)
+        return
     for first in range(0, X.shape[0], step):
         yield first, xp.astype(X[first : min(first + step, X.shape[0]), :], xp.float64)
 
@@ -32,6 +37,8 @@ def refuse_infinity(who: str, rows: Any, first: int = 0) -> None:
 def has_missing(who: str, X: Any) -> bool:
     """Whether X holds NaN; infinity raises ValueError with row and column."""
     if kind(X) != "f":
+        return False
+    if sp.issparse(X) and np.isfinite(X.data).all():
         return False
     missing = False
     xp = array_namespace(X)
@@ -118,6 +125,11 @@ class Moments:
             part = Moments(n, mean, scatter, low, high)
             vars(self).update(vars(self.merged(part) if self.n else part))
         return True
+
+    def moved(self, like: Any) -> Moments:
+        """In `like`'s library, on its device."""
+        parts = (moved(part, like) for part in (self.mean, self.scatter, self.low, self.high))
+        return Moments(self.n, *parts)
 
     def merged(self, other: Moments) -> Moments:
         """Of the rows of both; neither is changed."""

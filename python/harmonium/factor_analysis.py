@@ -26,7 +26,7 @@ from ._eigenpairs import FURTHER, SMALL
 from ._factor_base import MOST_KEPT, FactorEstimator, column_floor, summarise
 from ._factor_solvers import (
     Covariance,
-    Rows,
+    Data,
     State,
     best_end,
     canonical,
@@ -218,7 +218,7 @@ class FactorAnalysis(FactorEstimator):
     def _fit_complete(
         self,
         who: str,
-        data: Covariance | Rows,
+        data: Data,
         mean: Any,
         floor: Any,
         given: Any,
@@ -251,9 +251,7 @@ class FactorAnalysis(FactorEstimator):
 
         self._tell(who, data, self._run(who, states, data.n, dtype, X=X, reset=reset, keep=keep, also=heywood))
 
-    def _at_zero(
-        self, data: Covariance | Rows | Observed, state: State, floor: Any, best: Callable[[Any], float]
-    ) -> Any:
+    def _at_zero(self, data: Data | Observed, state: State, floor: Any, best: Callable[[Any], float]) -> Any:
         """Columns whose noise is small and might as well be 0: together at their floor the log-likelihood that `best`
         finds is as high."""
         xp = array_namespace(floor)
@@ -263,7 +261,7 @@ class FactorAnalysis(FactorEstimator):
                 small &= at_floor
         return small
 
-    def _tell(self, who: str, data: Covariance | Rows | Observed, state: State) -> None:
+    def _tell(self, who: str, data: Data | Observed, state: State) -> None:
         heywood, noise, variance, constant = map(host, (self.heywood_, state.noise, data.variance, data.constant))
         if _freedom(*self.components_.shape) < 0:
             heywood = np.zeros_like(heywood)  # so many factors leave the noise undetermined, 0 included

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from ._arrays import array_namespace, cast, contiguous, full, moved, narrowed, padded
 from ._choose_components import held_out, minka
 from ._eigenpairs import FURTHER, SMALL, small_residuals
-from ._factor_base import NOISE_FLOOR, FactorEstimator, column_floor, summarise
-from ._factor_solvers import Covariance, Rows, State, canonical, signs
+from ._factor_base import MOST_KEPT, NOISE_FLOOR, FactorEstimator, column_floor, summarise
+from ._factor_solvers import Covariance, Data, Rows, State, canonical, signs
 from ._missing_em import Observed, missing_em
 from ._moments import Moments
 from ._ppca_em import ppca_em, ppca_log_likelihood
@@ -135,6 +136,8 @@ class PPCA(FactorEstimator):
         who, data, dtype = self._read(X)
         n, p = data.shape
         curve = None
+        if sp.issparse(data):
+            self._refuse_sparse(who, n, p)
         # Before X is read: a number that does not fit is cheap to find.
         k = self._resolve(who, n, p) if not isinstance(self.n_components, str) else 0
         summary, mean, keep = summarise(who, data, self._few(k, p))
@@ -168,7 +171,7 @@ class PPCA(FactorEstimator):
     def _fit_complete(
         self,
         who: str,
-        data: Covariance | Rows,
+        data: Data,
         mean: Any,
         dtype: str,
         X: Any,
@@ -185,6 +188,7 @@ class PPCA(FactorEstimator):
         also = {} if curve is None else {"held_out_log_likelihood_": moved(curve, data.variance)}
         if self.method == "em":
             seed = new_seed(self.random_state)
+            assert isinstance(data, (Covariance, Rows))
             states = ppca_em(data, k, floor, mean, seed)
             self._run(who, states, n, dtype, X=X, reset=reset, keep=keep, also=lambda state: also)
             return
@@ -211,7 +215,7 @@ class PPCA(FactorEstimator):
 
         self._run(who, closed_form(), n, dtype, X=X, reset=reset, keep=keep, one_step=True, also=lambda state: also)
 
-    def _principal(self, data: Covariance | Rows, k: int, total: float) -> tuple[Any, Any]:
+    def _principal(self, data: Data, k: int, total: float) -> tuple[Any, Any]:
         """Eigenvalues of the covariance in falling order, all or the leading ones, and the axes."""
         xp = array_namespace(data.variance)
         p = data.variance.shape[0]
@@ -232,6 +236,13 @@ class PPCA(FactorEstimator):
         tolerated = error if some and approximate else small_residuals(wanted, 1e-13)
         values, axes = data.leading(xp.ones_like(data.variance), wanted, tolerated)
         return xp.maximum(values, 0.0), axes
+
+    def _refuse_sparse(self, who: str, n: int, p: int) -> None:
+        """What would need all rows dense."""
+        if self.n_components == "cv":
+            raise ValueError(f"{who}: n_components='cv' needs a dense X for its folds, X is sparse")
+        if self.method == "em" and p > MOST_KEPT:
+            raise ValueError(f"{who}: method='em' of {n} x {p} sparse X would need it dense; method='ml' does not")
 
     def _few(self, k: int, p: int) -> bool:
         """Whether some eigenvectors are all that is asked for."""
