@@ -76,8 +76,8 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Without NaN: missing values need all rows at once, in `fit`.
+        X : array-like or CSR matrix of shape (n_samples, n_features)
+            Without NaN: missing values need all rows at once, in `fit`. Moved to the first batch's library and device.
         y : ignored
 
         Returns

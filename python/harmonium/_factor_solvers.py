@@ -27,6 +27,7 @@ from ._arrays import (
 from ._eigenpairs import FURTHER, Error, LeadingEigenpairs, Operator, small_residuals
 
 _SHRINK, _GROW = 1 / 20, 1.5  # a variance falls to no less than a 20th in one step, and grows by no more than exp(1.5)
+_MOST_BOUNDS = 10  # solutions of a step, each with more variances at the ends of their ways
 _LARGE = 1e4  # of an eigenvalue
 RESIDUAL = 1e-7  # of eigenvectors, of the largest eigenvalue
 _MANY = 28  # rows for each vector of a subspace, beyond which products with it cost less than those of rows with rows
@@ -228,8 +229,9 @@ def fit_noise(data: Data, k: int, noise: Any, floor: Any, mean: Any) -> Iterator
     agree, its second derivatives are the elementwise product of I - U U' and A - U L U', A the scaled covariance
     (Joreskog, "Some contributions to maximum likelihood factor analysis", Psychometrika 32, 1967; Clarke, "A rapidly
     convergent method for maximum-likelihood factor analysis", BJMSP 23, 1970). Newton steps with that matrix, which is
-    never indefinite; where a step has to be cut short, also the step of ECM, psi = diag(S - W W') (Zhao, Yu, Jiang,
-    "ML estimation for factor analysis: EM or non-EM?", Statistics and Computing 18, 2008), whichever is higher.
+    never indefinite, within bounds; where a step has to be cut short, also the step of ECM, psi = diag(S - W W') (Zhao,
+    Yu, Jiang, "ML estimation for factor analysis: EM or non-EM?", Statistics and Computing 18, 2008), whichever is
+    higher.
     """
     xp = array_namespace(floor)
     at = _profile(data, xp.maximum(noise, floor), k)
@@ -260,16 +262,27 @@ def fit_noise(data: Data, k: int, noise: Any, floor: Any, mean: Any) -> Iterator
 
 
 def _newton(data: Any, at: _Profile, gradient: Any, floor: Any) -> Any:
-    """-H^-1 g over the variances that are not held at their floor."""
+    """The step s of least g's + s'Hs/2 that takes no variance under its floor, or to less than `_SHRINK` of it, by
+    active sets. H says hardly anything of a variance next to 0: free, its huge step would lead the others astray."""
     xp = array_namespace(floor)
     d = 1 / xp.sqrt(at.noise)
     U = at.directions
     H = (data.S * d[:, None] * d - (U * at.values) @ U.T) * (eye(U.shape[0], U) - U @ U.T)
+    diagonal = xp.linalg.diagonal(H) * (1 + 1e-8) + 1e-12
+    lowest = xp.maximum(floor / at.noise, _SHRINK) - 1
     held = (at.noise <= floor * (1 + 1e-9)) & (gradient > 0)
-    diagonal = xp.where(held, 1.0, xp.linalg.diagonal(H) * (1 + 1e-8) + 1e-12)
-    if xp.any(held):
-        H = xp.where(held | held[:, None], 0.0, H)
-    return -xp.linalg.solve(with_diagonal(H, diagonal), xp.where(held, 0.0, gradient))
+    bound, ends = held, xp.where(held, 0.0, lowest)
+    for _ in range(_MOST_BOUNDS):
+        fixed = xp.where(bound, ends, 0.0)
+        free = xp.where(bound | bound[:, None], 0.0, H)
+        along = xp.where(bound, fixed, -(gradient + H @ fixed))
+        step = xp.linalg.solve(with_diagonal(free, xp.where(bound, 1.0, diagonal)), along)
+        beyond = ~bound & (step < lowest)
+        released = bound & ~held & (gradient + H @ step < 0)
+        if not xp.any(beyond | released):
+            break
+        bound = (bound | beyond) & ~released
+    return step
 
 
 def best_end(

@@ -47,7 +47,9 @@ class _Parts(NamedTuple):
 
 class LinearGaussian(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Methods of x = W h + b + noise; `components_` (W', (k, p)), `mean_`, `noise_variance_` (a number or (p,)) and,
-    where factors are correlated, `factor_covariance_` are read at every call, so they may be assigned to."""
+    where factors are correlated, `factor_covariance_` are read at every call, so they may be assigned to. They are
+    arrays of NumPy or of any library that follows the array API standard; what a method returns is of the library and
+    on the device of its rows, or, without rows, of `components_`."""
 
     components_: Any
     mean_: Any
@@ -94,7 +96,7 @@ class LinearGaussian(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or CSR matrix of shape (n_samples, n_features)
 
         Returns
         -------
@@ -116,7 +118,7 @@ class LinearGaussian(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or CSR matrix of shape (n_samples, n_features)
         y : ignored
 
         Returns
@@ -136,7 +138,7 @@ class LinearGaussian(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or CSR matrix of shape (n_samples, n_features)
 
         Returns
         -------
@@ -149,7 +151,7 @@ class LinearGaussian(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or CSR matrix of shape (n_samples, n_features)
 
         Returns
         -------
@@ -181,7 +183,7 @@ class LinearGaussian(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or CSR matrix of shape (n_samples, n_features)
             With method="bartlett" without NaN.
         method : {"regression", "bartlett"}, default="regression"
             regression: the posterior mean, as `transform`; drawn to 0, of least mean squared error. bartlett:

@@ -157,13 +157,14 @@ class FactorAnalysis(FactorEstimator):
     def fit(self, X: Any, y: Any = None) -> FactorAnalysis:
         """Fit the model to X by maximum likelihood.
 
-        Complete data are read once, in chunks: a memory map stays on disk, and an iteration does not depend on the
-        number of rows. X is never changed.
+        Complete data are read once, in chunks where there are many rows: a memory map stays on disk, and an iteration
+        does not depend on the number of rows. X is never changed.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            NaN: missing.
+        X : array-like or CSR matrix of shape (n_samples, n_features)
+            NaN: missing; not in CSR. What is learned from an array of CuPy, PyTorch or another library that follows the
+            array API standard are arrays of that library, where X is.
         y : ignored
 
         Returns
