@@ -30,6 +30,8 @@ class Library:
                 self.xp.cuda.runtime.getDeviceCount()
             except self.xp.cuda.runtime.CUDARuntimeError as error:
                 pytest.skip(f"no GPU: {error}")
+        if other and not hasattr(np, "astype"):
+            pytest.skip("NumPy before 2.1 takes no arrays from other devices")
         self.options = {"device": self.xp.Device("device1")} if other else {}
 
     def __call__(self, array):
@@ -108,10 +110,10 @@ def test_the_same_numbers(case, dtype, library):
     if case.startswith("given"):
         model = clone(model).set_params(components=W.T.astype(dtype))
     theirs = clone(model).fit(X)
+    rows, mine = library(X), clone(model)
     if case.startswith("given"):
-        model = clone(model).set_params(components=library(W.T.astype(dtype)))
-    rows = library(X)
-    mine = clone(model).fit(rows)
+        mine.set_params(components=library(W.T.astype(dtype)))
+    mine.fit(rows)
     # An iteration sums over all entries, in another order in every library.
     terms = X.size * getattr(theirs, "n_iter_", 1)
     if not case.startswith("given"):

@@ -269,7 +269,7 @@ def test_where_another_start_ends_higher_it_is_taken(seed):
 
 
 @quiet_heywood
-@pytest.mark.parametrize("seed", [37, 65, 185, 258, 287])
+@pytest.mark.parametrize("seed", [37, 65, 258, 287])
 def test_newton_does_not_crawl_along_a_boundary(seed):
     """A variance next to 0 must not lead the others astray: as many steps as without, not thousands."""
     X, k = few_rows(seed)

@@ -151,7 +151,7 @@ def test_what_cannot_be_taken_is_refused(model, shape):
 def test_memory(call):
     """500 x 20,000 with 1 % of entries: 80 MB if dense, a covariance would have 3.2 GB."""
     rng = np.random.default_rng(0)
-    X = sp.random_array((500, 20_000), density=0.01, rng=rng, format="csr")
+    X = sp.random(500, 20_000, density=0.01, random_state=0, format="csr")
     model = LinearFactorModel(rng.standard_normal((3, 20_000)))
     tracemalloc.start()
     try:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import array_namespace, linalg_errors, norm
+from ._arrays import array_namespace, linalg_errors, norm, where_told
 
 
 class Stalled(Exception):
@@ -30,7 +30,7 @@ def accelerated(
     def attempt(x: Any) -> tuple[float, Any] | None:
         """`evaluate`, None where a matrix is singular or a number not finite."""
         try:
-            with np.errstate(all="ignore"):
+            with np.errstate(all="ignore"), where_told(x):
                 value, image = evaluate(x)
         except linalg_errors():
             return None

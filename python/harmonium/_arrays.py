@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import array_api_compat as compat
@@ -214,16 +215,26 @@ def norm(x: Any) -> float:
 
 
 def linalg_errors() -> tuple[type[Exception], ...]:
-    """What libraries raise where a matrix is singular or not positive definite; CuPy gives NaN instead."""
+    """What libraries raise where a matrix is singular or not positive definite; CuPy only `where_told`."""
     torch = sys.modules.get("torch")
     return (np.linalg.LinAlgError,) if torch is None else (np.linalg.LinAlgError, torch.linalg.LinAlgError)
+
+
+def where_told(like: Any) -> AbstractContextManager[Any]:
+    """Within, CuPy looks whether a decomposition succeeded; otherwise it gives invalid numbers where one did not."""
+    if is_numpy_array(like) or not compat.is_cupy_array(like):
+        return nullcontext()
+    import cupyx
+
+    return cupyx.errstate(linalg="raise")
 
 
 def cholesky(A: Any) -> Any:
     """The lower root of a matrix or of each of a stack; None where one is not positive definite."""
     xp = array_namespace(A)
     try:
-        root = xp.linalg.cholesky(A)
+        with where_told(A):
+            root = xp.linalg.cholesky(A)
     except linalg_errors():
         return None
     return root if is_numpy_array(A) or bool(xp.all(xp.isfinite(root))) else None

@@ -95,7 +95,7 @@ class SparseRows:
 
         def whole() -> Any:
             """Products of the scaled rows with each other, or of the columns, less those of the mean."""
-            rows = self.X @ sp.diags_array(d[:, 0])
+            rows = self.X @ sp.diags(d[:, 0])
             m = self.mean * d[:, 0]
             if n >= p:
                 return (rows.T @ rows).toarray() - n * np.outer(m, m)
