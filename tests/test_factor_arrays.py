@@ -212,6 +212,16 @@ def test_files_hold_numbers_of_any_library(library, tmp_path):
     tolerance.same_bits(again.noise_variance_init, PSI)
 
 
+def test_matrices_that_are_not_positive_definite_have_no_root(library):
+    """Whatever the library does of one: raise its own error, or give NaN."""
+    from harmonium._arrays import cholesky
+
+    good, bad = np.array([[2.0, 1.0], [1.0, 2.0]]), np.array([[1.0, 2.0], [2.0, 1.0]])
+    same(library, cholesky(library(good)), np.linalg.cholesky(good), "root", 4)
+    same(library, cholesky(library([good, good])), np.linalg.cholesky([good, good]), "roots", 4)
+    assert cholesky(library(bad)) is None and cholesky(library([good, bad])) is None
+
+
 def test_patterns_of_every_size(library):
     """Sums over the rows of a pattern: as many rows as there are, in groups of one to all but a few."""
     from harmonium._missing_em import _sum_by_pattern

@@ -78,8 +78,8 @@ class FactorAnalysis(FactorEstimator):
         the highest end is kept.
     svd_method : {"randomized", "lapack"}, default="randomized"
         Of no effect: the leading eigenvectors are found to 7 digits, of large matrices by Krylov subspaces that begin
-        with those of the iteration before. An iteration costs far less than scikit-learn's where rows are many, and no
-        more where they are few.
+        with those of the iteration before. An iteration costs far less than scikit-learn's where rows are many, about
+        as much where they are few.
     iterated_power : int, default=3
         Of no effect.
     rotation : {"varimax", "quartimax", "promax"} or None, default=None
