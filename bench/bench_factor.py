@@ -351,10 +351,8 @@ def wide(rounds: int) -> list[dict[str, Any]]:
         taken = measure.alternate(fits, rounds)
         for who in fits:
             seconds = measure.spread(taken[who])
-            print(
-                f"{n:6} x {p:<6}{who:30}{1e3 * seconds['median']:9.1f} ms"
-                + f"{below.get(who, 0):12.1e}" * (who in below)
-            )
+            lost = f"{below[who]:12.1e}" if who in below else ""
+            print(f"{n:6} x {p:<6}{who:30}{1e3 * seconds['median']:9.1f} ms{lost}")
         found.append({"shape": [n, p], "seconds": taken, "below": below})
     return found
 
