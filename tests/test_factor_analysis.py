@@ -363,21 +363,3 @@ def test_goodness_of_fit_says_when_there_is_none():
     X[0, 0] = np.nan
     with pytest.raises(ValueError, match="needs the covariance of complete data"):
         FactorAnalysis(1).fit(X).goodness_of_fit()
-
-
-@pytest.mark.parametrize("shape", [(400, 400), (250, 900)], ids=str)
-def test_leading_eigenpairs_of_one_matrix_after_another(shape):
-    """From the last eigenvectors or from nothing, of a spectrum with a gap or without: those of the whole matrix."""
-    from harmonium._factor_solvers import LeadingEigenpairs
-
-    X = np.random.default_rng(0).standard_normal(shape)
-    X[:, :3] *= 10
-    leading, k = LeadingEigenpairs(), 5
-    for scale in (np.ones(shape[1]), np.linspace(1, 1.1, shape[1]), np.linspace(3, 0.1, shape[1])):
-        A = (X * scale) @ (X * scale).T
-        values, vectors = leading(A, k)
-        expected = np.linalg.eigvalsh(A)[::-1][:k]
-        tolerance.near_sum(values, expected, np.full(k, expected[0]), shape[0])
-        tolerance.near_sum(vectors.T @ vectors, np.eye(k), np.ones((k, k)), shape[0])
-        # Residuals of 1e-9: a value's error is their square.
-        assert np.linalg.norm(A @ vectors - vectors * values, axis=0).max() <= 2e-9 * expected[0]

@@ -269,6 +269,16 @@ def test_where_another_start_ends_higher_it_is_taken(seed):
 
 
 @quiet_heywood
+@pytest.mark.parametrize("seed", [37, 65, 258, 287])
+def test_newton_does_not_crawl_along_a_boundary(seed):
+    """A variance next to 0 must not lead the others astray: as many steps as without, not thousands."""
+    X, k = few_rows(seed)
+    fa = FactorAnalysis(k, tol=1e-8, max_iter=60).fit(X)  # a warning that it has not converged is an error
+    assert fa.heywood_.any()
+    assert (np.diff(fa.loglike_) >= 0).all()
+
+
+@quiet_heywood
 @pytest.mark.filterwarnings("ignore:.*not converged")
 @pytest.mark.parametrize("seed", [0, 16, 23, 27])
 def test_streaming_is_not_caught_by_the_maximum_of_the_first_rows(seed):

@@ -243,6 +243,28 @@ def test_assigned_arrays_are_used():
     tolerance.exact(fa.get_covariance(), 2 * np.ones((3, 3)) + 2 * np.eye(3))
 
 
+@pytest.mark.parametrize(
+    ("mean", "dtype"),
+    [
+        (0.0, np.float32),
+        (0.5, np.float32),
+        ([1, 2, 3], np.float32),
+        (np.zeros(3, np.float32), np.float32),
+        (2.0**24 + 1, np.float64),
+        ([0.1, 0.2, 2.0**24 + 1], np.float64),
+        ([0, 0, 2**24 + 1], np.float64),
+        (np.float64(0.1) * np.ones(3), np.float64),
+    ],
+)
+def test_integers_do_not_narrow_what_stands_beside_them(mean, dtype):
+    """Loadings of 0 and 1 say nothing of the type; a mean of float64 does."""
+    model = LinearFactorModel([[1, 0, 1]], mean=mean, random_state=0)
+    assert model.components_.dtype == model.mean_.dtype == model.sample(2).dtype == dtype
+    tolerance.exact(model.mean_, np.broadcast_to(np.asarray(mean, dtype), (3,)))
+    assert LinearFactorModel(np.ones((1, 3), np.float32), mean=mean).mean_.dtype == np.float32
+    assert LinearFactorModel([[1, 0, 2**24 + 1]], mean=mean).mean_.dtype == np.float64
+
+
 def test_no_factors_at_all():
     model = LinearFactorModel(np.zeros((0, 2)), mean=[1.0, 2.0], noise_variance=[4.0, 9.0])
     X = np.array([[1.0, np.nan], [3.0, 2.0]])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+
+from ._arrays import array_namespace, linalg_errors, norm, where_told
 
 
 class Stalled(Exception):
@@ -27,11 +30,12 @@ def accelerated(
     def attempt(x: Any) -> tuple[float, Any] | None:
         """`evaluate`, None where a matrix is singular or a number not finite."""
         try:
-            with np.errstate(all="ignore"):
+            with np.errstate(all="ignore"), where_told(x):
                 value, image = evaluate(x)
-        except np.linalg.LinAlgError:
+        except linalg_errors():
             return None
-        return (value, image) if np.isfinite(value) and np.isfinite(image).all() else None
+        xp = array_namespace(image)
+        return (value, image) if math.isfinite(value) and xp.all(xp.isfinite(image)) else None
 
     x, at = start, attempt(start)
     if at is None:
@@ -45,8 +49,8 @@ def accelerated(
         value_1, image_1 = first
         r = image - x
         v = image_1 - image - r
-        curvature = float(np.linalg.norm(v))
-        a = -max(1.0, float(np.linalg.norm(r)) / curvature) if curvature > 0 else -1.0
+        curvature = norm(v)
+        a = -max(1.0, norm(r) / curvature) if curvature > 0 else -1.0
         trial, new = image_1, None
         if a < -1:
             trial = project(x - 2 * a * r + a * a * v)

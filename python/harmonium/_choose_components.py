@@ -10,6 +10,8 @@ import numpy as np
 from scipy.special import gammaln
 from sklearn.utils import check_random_state
 
+from ._arrays import array_namespace, cast, host, moved
+
 N_FOLDS = 5
 
 
@@ -23,7 +25,7 @@ def minka(values: Any, n: int) -> int:
     (Minka, "Automatic choice of dimensionality for PCA", NIPS 2000, eqs. 76 to 78).
     """
     p = values.shape[0]
-    values = np.maximum(values, np.finfo(np.float64).tiny)
+    values = np.maximum(host(values), np.finfo(np.float64).tiny)
     # Of dimensions without variance there is no evidence; they are noise of any model.
     rank = int((values > 1e-12 * values[0]).sum())
     evidence = [_evidence(values, n, k) for k in range(1, min(p, rank + 1))]
@@ -50,7 +52,7 @@ def _evidence(values: Any, n: int, k: int) -> float:
     return area + likelihood + (m + k) / 2 * math.log(2 * math.pi) + curvature
 
 
-def held_out(X: np.ndarray, random_state: Any) -> np.ndarray:
+def held_out(X: Any, random_state: Any) -> np.ndarray:
     """Mean log-likelihood of a row held out, for 0, 1, ... components: cross-validation of `N_FOLDS` folds.
 
     One eigendecomposition of each training part serves all numbers of components: with z the coordinates of a row along
@@ -66,31 +68,37 @@ def held_out(X: np.ndarray, random_state: Any) -> np.ndarray:
     return sum(curve[:size] * rows for curve, rows in parts) / n
 
 
-def _folds(X: np.ndarray, fold: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
+def _folds(X: Any, fold: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
+    xp = array_namespace(X)
     p = X.shape[1]
     for left_out in range(N_FOLDS):
-        train, test = X[fold != left_out].astype(np.float64), X[fold == left_out].astype(np.float64)
+        train, test = (
+            cast(xp.take(X, moved(np.flatnonzero(part), X), axis=0), "float64")
+            for part in (fold != left_out, fold == left_out)
+        )
         n = train.shape[0]
-        constant = train.min(axis=0) == train.max(axis=0)
-        if constant.all():
+        constant = xp.min(train, axis=0) == xp.max(train, axis=0)
+        if xp.all(constant):
             raise ValueError(
                 f"PPCA.fit: n_components='cv' needs rows that vary without any fifth; the {n} rows outside fold "
                 f"{left_out} are all the same"
             )
-        mean = np.where(constant, train[0], train.mean(axis=0))
+        mean = xp.where(constant, train[0, :], xp.mean(train, axis=0))
         train -= mean
         test -= mean
         if n < p:
-            _, s, axes = np.linalg.svd(train, full_matrices=False)
-            values, axes = s**2 / n, axes.T
+            _, s, axes = xp.linalg.svd(train, full_matrices=False)
+            eigenvalues, axes = s**2 / n, axes.T
         else:
-            values, axes = np.linalg.eigh(train.T @ train / n)
-            values, axes = values[::-1], axes[:, ::-1]
+            eigenvalues, axes = xp.linalg.eigh(train.T @ train / n)
+            eigenvalues, axes = xp.flip(eigenvalues), xp.flip(axes, axis=1)
+        # The rest is of p numbers.
+        values, squares = host(eigenvalues), host(xp.mean((test @ axes) ** 2, axis=0))
+        whole = float(xp.mean(xp.sum(test**2, axis=1)))
         rank = min(n - 1, p, int((values > 1e-10 * values[0]).sum()))
-        values, axes = values[:rank], axes[:, :rank]
-        squares = ((test @ axes) ** 2).mean(axis=0)
+        values, squares = values[:rank], squares[:rank]
         k = np.arange(rank)  # a component less than there are axes: the noise is the mean of those left out
         noise = (values.sum() - np.append(0, np.cumsum(values))[:rank]) / (p - k)
         kept = np.append(0, np.cumsum(squares / values + np.log(values)))[:rank]
-        rest = float((test**2).sum(axis=1).mean()) - np.append(0, np.cumsum(squares))[:rank]
+        rest = whole - np.append(0, np.cumsum(squares))[:rank]
         yield -0.5 * (kept + rest / noise + (p - k) * np.log(noise) + p * math.log(2 * math.pi)), test.shape[0]

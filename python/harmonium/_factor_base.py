@@ -7,22 +7,27 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import validate_data
 
 from ._accelerated_em import Stalled
+from ._arrays import array_namespace, as_array, cast, float_name, kind, largest, model_name, moved, zeros
 from ._callbacks import CallbackMixin, epoch_loop
-from ._factor_solvers import Covariance, Rows, State
-from ._linear_gaussian import LinearGaussian, check_rows
+from ._factor_rows import check_rows
+from ._factor_solvers import Covariance, Data, Rows, State
+from ._factor_sparse import SparseRows, refuse_stored, sparse_moments
+from ._linear_gaussian import LinearGaussian
 from ._missing_em import Observed
-from ._moments import Moments, constant_columns, first_missing, refuse_infinity
-from ._validation import check_number, float_dtype, model_dtype, tell
+from ._moments import Moments, first_missing, refuse_infinity
+from ._validation import check_number, tell
 
 # Of a column's variance (PPCA: of their mean): noise is not let below. The density stays finite, and in float64 the
 # posterior keeps half of its digits.
 NOISE_FLOOR = 1e-8
 MOST_KEPT = 1024  # columns up to which a fit keeps the scatter matrix, for partial_fit and goodness_of_fit
 _BY_COLUMNS = 256  # columns up to which the covariance is worked with even where there are fewer rows
+_MOST_CENTRED = 2**24  # numbers of X (128 MB) up to which more rows than columns are worked with themselves
 
 
 class FactorEstimator(CallbackMixin, LinearGaussian):
@@ -35,10 +40,11 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
     random_state: Any
     n_features_in_: int
     n_samples_seen_: int
-    _scatter: np.ndarray
-    _total_mean: np.ndarray
-    _low: np.ndarray
-    _high: np.ndarray
+    _scatter: Any  # of all rows seen; or
+    _centred: Any  # those rows themselves, where they are fewer than columns
+    _total_mean: Any
+    _low: Any
+    _high: Any
 
     # -- given by the classes ----------------------------------------------------------------------------------------
 
@@ -49,14 +55,14 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
         if not isinstance(self.verbose, (bool, np.bool_)):
             check_number(who, "verbose", self.verbose, Integral, low=0)
 
-    def _fit_moments(self, who: str, moments: Moments, dtype: np.dtype, X: Any, *, reset: bool) -> None:
+    def _fit_moments(self, who: str, moments: Moments, dtype: str, X: Any, *, reset: bool) -> None:
         raise NotImplementedError
 
     def _ready(self, moments: Moments) -> bool:
         """Whether there can be a model: not of one row, or of rows all the same."""
-        return bool(moments.n > 1 and not moments.constant.all())
+        return bool(moments.n > 1 and not array_namespace(moments.mean).all(moments.constant))
 
-    def _attributes(self, state: State, record: list[float], n: int, dtype: np.dtype) -> dict[str, Any]:
+    def _attributes(self, state: State, record: list[float], n: int, dtype: str) -> dict[str, Any]:
         raise NotImplementedError
 
     # -- the ways in -------------------------------------------------------------------------------------------------
@@ -70,8 +76,8 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Without NaN: missing values need all rows at once, in `fit`.
+        X : array-like or CSR matrix of shape (n_samples, n_features)
+            Without NaN: missing values need all rows at once, in `fit`. Moved to the first batch's library and device.
         y : ignored
 
         Returns
@@ -87,25 +93,27 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
         fresh = not hasattr(self, "n_features_in_")
         who = f"{type(self).__name__}.partial_fit"
         data = check_rows(self, who, X, reset=fresh)
-        if not fresh and not hasattr(self, "_scatter"):
+        seen = self._kept()
+        if not fresh and seen is None:
             raise ValueError(
                 f"{who}: the model comes from a fit that kept no statistics to add to (missing values, or more than "
                 f"{MOST_KEPT} columns); call partial_fit on a new estimator, from the first batch on"
             )
-        batch = Moments.of(data, f"{who}: X")
+        if seen is not None and not sp.issparse(data):
+            data = moved(data, seen.mean)  # a model stays in the library that it began in
+        batch = (sparse_moments if sp.issparse(data) else Moments.of)(data, f"{who}: X")
         if batch is None:
             row, column = first_missing(data)
             raise ValueError(
                 f"{who}: X contains NaN in row {row}, column {column}; fit takes missing values, partial_fit does not"
             )
-        if fresh:
-            moments, dtype = batch, model_dtype(data)
+        if seen is None:
+            moments, dtype = batch, model_name(data)
         else:
-            seen = Moments(self.n_samples_seen_, self._total_mean, self._scatter, self._low, self._high)
-            moments = seen.merged(batch)
-            dtype = np.dtype(self._dtype)
-            if data.dtype.kind in "iu":
-                dtype = np.promote_types(dtype, model_dtype(data))
+            moments = seen.merged(batch.moved(seen.mean))
+            dtype = self._dtype
+            if kind(data) in "iu":
+                dtype = max(dtype, model_name(data))  # the wider name is the later
         if self._ready(moments):
             self._fit_moments(who, moments, dtype, X, reset=fresh)
         else:
@@ -133,33 +141,34 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
         self._check_parameters()
         who = f"{type(self).__name__}.fit_covariance"
         check_number(who, "n_samples", n_samples, Integral, low=2)
-        S = np.asarray(covariance)
-        dtype = float_dtype(S)
-        S = S.astype(np.float64)
+        S = as_array(covariance)
+        dtype = float_name(S)
+        S = cast(S, "float64")
+        xp = array_namespace(S)
         if S.ndim != 2 or S.shape[0] != S.shape[1] or S.shape[0] == 0:
-            raise ValueError(f"{who}: covariance is {S.shape}, a square matrix is needed")
-        mean = np.zeros(S.shape[0]) if mean is None else np.asarray(mean, np.float64)
+            raise ValueError(f"{who}: covariance is {tuple(S.shape)}, a square matrix is needed")
+        mean = zeros(S.shape[0], S) if mean is None else moved(mean, S, "float64")
         if mean.shape != S.shape[:1]:
-            raise ValueError(f"{who}: mean is {mean.shape}, the covariance is {S.shape}")
-        if not (np.isfinite(S).all() and np.isfinite(mean).all()):
+            raise ValueError(f"{who}: mean is {tuple(mean.shape)}, the covariance is {tuple(S.shape)}")
+        if not (xp.all(xp.isfinite(S)) and xp.all(xp.isfinite(mean))):
             raise ValueError(f"{who}: covariance or mean contains NaN or infinity")
-        size = np.abs(S).max()
-        if np.abs(S - S.T).max() > 1e-6 * size or np.linalg.eigvalsh(S)[0] < -1e-6 * size:
+        size = largest(S)
+        if largest(S - S.T) > 1e-6 * size or float(xp.min(xp.linalg.eigvalsh(S))) < -1e-6 * size:
             raise ValueError(f"{who}: covariance is not symmetric and positive semi-definite")
         # Of the rows no more is known than whether they vary.
-        spread = np.where(np.diagonal(S) > 0, np.inf, 0)
-        moments = Moments(int(n_samples), mean, n_samples * 0.5 * (S + S.T), mean - spread, mean + spread)
+        spread = xp.where(xp.linalg.diagonal(S) > 0, np.inf, 0 * mean)
+        moments = Moments(int(n_samples), mean, int(n_samples) * 0.5 * (S + S.T), mean - spread, mean + spread)
         self._fit_moments(who, moments, dtype, None, reset=True)
         return self
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    def _read(self, X: Any) -> tuple[str, np.ndarray, np.dtype]:
+    def _read(self, X: Any) -> tuple[str, Any, str]:
         who = f"{type(self).__name__}.fit"
         data = check_rows(self, who, X, reset=True)
         if data.shape[0] < 2:
             raise ValueError(f"{who}: X has 1 sample (n_samples=1), a minimum of 2 is required")
-        return who, data, model_dtype(data)
+        return who, data, model_name(data)
 
     def _count(self, who: str, n_components: Any, p: int) -> int:
         """Check a given number of factors."""
@@ -168,13 +177,24 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
             raise ValueError(f"{who}: n_components={n_components}, X has {p} columns")
         return int(n_components)
 
-    def _keep(self, moments: Moments | None, dtype: np.dtype) -> None:
+    def _keep(self, moments: Moments | None, dtype: str) -> None:
         """The statistics that partial_fit adds to, or none."""
+        self._drop("_scatter", "_centred", "_total_mean", "_low", "_high")
         if moments is None:
-            self._drop("_scatter", "_total_mean", "_low", "_high")
             return
-        self.n_samples_seen_, self._total_mean, self._scatter = moments.n, moments.mean, moments.scatter
-        self._low, self._high, self._dtype = moments.low, moments.high, dtype.name
+        if moments.centred is None:
+            self._scatter = moments.scatter
+        else:
+            self._centred = moments.centred
+        self.n_samples_seen_, self._total_mean = moments.n, moments.mean
+        self._low, self._high, self._dtype = moments.low, moments.high, dtype
+
+    def _kept(self) -> Moments | None:
+        """The statistics of all rows seen, where they are kept."""
+        if not hasattr(self, "_total_mean"):
+            return None
+        scatter, centred = getattr(self, "_scatter", None), getattr(self, "_centred", None)
+        return Moments(self.n_samples_seen_, self._total_mean, scatter, self._low, self._high, centred)
 
     def _drop(self, *names: str) -> None:
         """Attributes that this fit does not have, if an earlier one had."""
@@ -187,7 +207,7 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
         who: str,
         states: Iterator[State],
         n: int,
-        dtype: np.dtype,
+        dtype: str,
         *,
         X: Any,
         reset: bool,
@@ -219,10 +239,11 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
         with epoch_loop(self, max_iter, X=X) as loop:
             try:
                 for state in states:
+                    xp = array_namespace(state.noise)
                     gain = state.log_likelihood - record[-1] if record else np.inf
                     last = state
                     record.append(state.log_likelihood)
-                    shown = {"log_likelihood": state.log_likelihood / n, "noise_variance": float(state.noise.mean())}
+                    shown = {"log_likelihood": state.log_likelihood / n, "noise_variance": float(xp.mean(state.noise))}
                     converged = loop.epoch_end(shown, now) or gain < self.tol or converged
                     if converged or len(record) == max_iter:
                         break
@@ -263,36 +284,57 @@ class FactorEstimator(CallbackMixin, LinearGaussian):
         return hasattr(self, "components_")  # not so after partial_fit of one row, which leaves statistics only
 
 
-def summarise(who: str, X: np.ndarray) -> tuple[Covariance | Rows | Observed, Any, Moments | None]:
-    """The data as their solver wants them, their mean, and the moments where they were taken.
+def summarise(who: str, X: Any, few: bool) -> tuple[Data | Observed, Any, Moments | None]:
+    """The data as their solver wants them, their mean, and what partial_fit goes on from.
 
-    Complete: as covariance where it is small or there are more rows than columns, else as centred rows. With NaN:
-    `Observed`, mean included.
+    Complete: as centred rows where there are fewer than columns, or where the covariance of many columns would cost
+    more than the `few` eigenvectors that are asked for, else as covariance. Of CSR rows as covariance of few columns,
+    else as they are. With NaN: `Observed`, mean included.
     """
     n, p = X.shape
-    if p <= MOST_KEPT or n >= p:
+    if sp.issparse(X):
+        if p > MOST_KEPT:
+            refuse_stored(f"{who}: X", X)
+            rows = SparseRows(X)
+            return rows, rows.mean, None
+        known = sparse_moments(X, f"{who}: X")
+        return Covariance(known.covariance, n, known.constant), known.mean, known
+    if _BY_COLUMNS < p and (n < p or (few and MOST_KEPT < p and n * p <= _MOST_CENTRED)):
+        moments = _centred(f"{who}: X", X)
+        if moments is not None:
+            return Rows(moments.centred, moments.constant), moments.mean, moments if p <= MOST_KEPT else None
+    else:
         moments = Moments.of(X, f"{who}: X")
         if moments is not None:
-            if n < p > _BY_COLUMNS:
-                return Rows(X.astype(np.float64) - moments.mean, moments.constant), moments.mean, moments
-            return Covariance(moments.covariance, n, moments.constant), moments.mean, moments
-    else:
-        rows = X.astype(np.float64)
-        mean = rows.mean(axis=0)
-        if np.isfinite(mean).all():
-            low, high = rows.min(axis=0), rows.max(axis=0)
-            mean = np.where(low == high, low, mean)
-            rows -= mean
-            constant = constant_columns(low, high, (rows**2).mean(axis=0), mean)
-            return Rows(rows, constant), mean, None
-        refuse_infinity(f"{who}: X", rows)
+            data = Covariance(moments.covariance, n, moments.constant)
+            return data, moments.mean, moments if p <= MOST_KEPT else None
     observed = Observed(X, f"{who}: X")
     return observed, observed.mean, None
 
 
-def column_floor(who: str, data: Covariance | Rows | Observed) -> Any:
+def _centred(who: str, X: Any) -> Moments | None:
+    """The rows centred; None where there is NaN."""
+    xp = array_namespace(X)
+    rows = cast(X, "float64", copy=True)
+    with np.errstate(invalid="ignore", over="ignore"):
+        mean = xp.mean(rows, axis=0)
+        if not xp.all(xp.isfinite(mean)):
+            refuse_infinity(who, rows)
+            if xp.any(xp.isnan(rows)):
+                return None
+        low, high = xp.min(rows, axis=0), xp.max(rows, axis=0)
+        mean = xp.where(low == high, low, mean)
+        rows -= mean
+        moments = Moments(X.shape[0], mean, None, low, high, rows)
+        if not xp.all(xp.isfinite(moments.variance)):
+            raise ValueError(f"{who}: the squares of its values overflow; scale X")
+    return moments
+
+
+def column_floor(who: str, data: Data | Observed) -> Any:
     """The least noise of every column; ValueError where nothing varies."""
     variance, constant = data.variance, data.constant
-    if constant.all():
+    xp = array_namespace(variance)
+    if xp.all(constant):
         raise ValueError(f"{who}: all {variance.shape[0]} columns of X are constant, there is nothing to model")
-    return NOISE_FLOOR * np.where(constant, variance[~constant].mean(), variance)
+    return NOISE_FLOOR * xp.where(constant, xp.mean(variance[~constant]), variance)

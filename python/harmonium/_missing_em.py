@@ -8,7 +8,22 @@ from typing import Any
 import numpy as np
 
 from ._accelerated_em import accelerated
-from ._factor_solvers import State, leading_eigenpairs
+from ._arrays import (
+    EPS,
+    array_namespace,
+    cast,
+    eye,
+    first_true,
+    full,
+    host,
+    is_numpy_array,
+    largest,
+    leading_eigenpairs,
+    moved,
+    padded,
+    zeros,
+)
+from ._factor_solvers import State
 from ._moments import NUMBERS_AT_A_TIME, chunks, constant_columns, pooled, refuse_infinity
 from ._posterior import Patterns, centred_chunks, numbers_at_a_time, posterior
 
@@ -21,25 +36,27 @@ class Observed:
     def __init__(self, X: Any, who: str) -> None:
         self.X = X
         self._kept: list[tuple[Any, Patterns]] | None = None
-        self.count = np.zeros(X.shape[1])
-        self.mean = np.zeros(X.shape[1])
-        self.variance = np.zeros(X.shape[1])
-        low, high = np.full(X.shape[1], np.inf), np.full(X.shape[1], -np.inf)
+        xp = array_namespace(X)
+        p = X.shape[1]
+        self.count, self.mean, self.variance = zeros(p, X), zeros(p, X), zeros(p, X)
+        low, high = full(p, np.inf, X), full(p, -np.inf, X)
         for first, rows in chunks(X):
             refuse_infinity(who, rows, first)
-            observed = ~np.isnan(rows)
-            n = observed.sum(axis=0)
-            mean = np.where(observed, rows, 0).sum(axis=0) / np.maximum(n, 1)
-            squares = (np.where(observed, rows - mean, 0) ** 2).sum(axis=0)
-            self.mean, d, weight = pooled(self.count, self.mean, n, mean)
+            observed = ~xp.isnan(rows)
+            n = xp.sum(cast(observed, "float64"), axis=0)
+            mean = xp.sum(xp.where(observed, rows, 0.0), axis=0) / xp.maximum(n, 1.0)
+            squares = xp.sum(xp.where(observed, rows - mean, 0.0) ** 2, axis=0)
+            # Of columns without any value so far the mean stays 0.
+            self.mean, d, weight = pooled(self.count, self.mean, xp.where(self.count + n > 0, n, 1.0), mean)
             self.variance += squares + d * d * weight
             self.count += n
-            low = np.minimum(low, np.where(observed, rows, np.inf).min(axis=0))
-            high = np.maximum(high, np.where(observed, rows, -np.inf).max(axis=0))
-        for column in np.flatnonzero(self.count == 0):
+            low = xp.minimum(low, xp.min(xp.where(observed, rows, np.inf), axis=0))
+            high = xp.maximum(high, xp.max(xp.where(observed, rows, -np.inf), axis=0))
+        if not xp.all(self.count > 0):
+            (column,) = first_true(self.count == 0)
             raise ValueError(f"{who}: column {column} has no observed value in {X.shape[0]} rows")
-        self.mean = np.where(low == high, low, self.mean)
-        self.variance = np.where(low == high, 0, self.variance / self.count)
+        self.mean = xp.where(low == high, low, self.mean)
+        self.variance = xp.where(low == high, 0.0, self.variance / self.count)
         self.constant = constant_columns(low, high, self.variance, self.mean)
 
     def parts(self, n_numbers: int) -> Iterable[tuple[Any, Patterns]]:
@@ -48,36 +65,38 @@ class Observed:
         if self._kept is not None:
             return self._kept
         parts = ((rows, patterns) for _, rows, patterns in centred_chunks(self.X, self.mean, n_numbers))
-        if self.X.size > _NUMBERS_KEPT:
+        if self.X.shape[0] * self.X.shape[1] > _NUMBERS_KEPT:
             return parts
         self._kept = list(parts)
         return self._kept
 
     def start(self, k: int) -> tuple[Any, Any]:
         """W and psi to begin with: principal axes of the standardised data, 0 in place of what is missing."""
+        xp = array_namespace(self.X)
         n, p = self.X.shape
-        scale = np.sqrt(np.where(self.variance > 0, self.variance, 1))
+        scale = xp.sqrt(xp.where(self.variance > 0, self.variance, 1.0))
         by_rows = n < p
-        product = np.zeros((n, n) if by_rows else (p, p))
         if by_rows:
-            rows = np.nan_to_num((self.X.astype(np.float64) - self.mean) / scale)
+            rows = (cast(self.X, "float64") - self.mean) / scale
+            rows = xp.where(xp.isnan(rows), 0.0, rows)
             product = rows @ rows.T
         else:
-            for _, rows, _ in centred_chunks(self.X, self.mean, NUMBERS_AT_A_TIME):
-                rows /= scale
-                product += rows.T @ rows
-        values, vectors = leading_eigenpairs(product / n, k)
+            product = zeros((p, p), self.X)
+            for _, part, _ in centred_chunks(self.X, self.mean, NUMBERS_AT_A_TIME):
+                part /= scale
+                product += part.T @ part
+        values, vectors = leading_eigenpairs(product / n, min(k, n))
         if by_rows:
-            vectors = rows.T @ (vectors / np.sqrt(np.where(values > 1e-10 * values[:1], n * values, np.inf)))
+            vectors = rows.T @ (vectors / xp.sqrt(xp.where(values > 1e-10 * values[:1], n * values, np.inf)))
         # Factors beyond the number of rows have no weight; EM leaves them so.
-        values, vectors = (np.pad(a, [(0, 0)] * (a.ndim - 1) + [(0, k - a.shape[-1])]) for a in (values, vectors))
+        values, vectors = (padded(a, k - a.shape[-1]) for a in (values, vectors))
         # Zeros in place of values make the covariance too small, by the share of what is observed squared.
-        share = max(float(self.count.sum()) / (n * p), 0.1)
-        rest = max((p - float(values.sum())) / max(p - k, 1), 0.05)
-        weights = vectors * np.sqrt(np.maximum(values - rest, 0.01 * rest)) / share
-        explained = (weights**2).sum(axis=1)
-        weights *= np.sqrt(0.95 / np.maximum(explained, 0.95))[:, None]
-        return weights * scale[:, None], self.variance * np.maximum(1 - (weights**2).sum(axis=1), 0.05)
+        share = max(float(xp.sum(self.count)) / (n * p), 0.1)
+        rest = max((p - float(xp.sum(values))) / max(p - k, 1), 0.05)
+        weights = vectors * xp.sqrt(xp.maximum(values - rest, 0.01 * rest)) / share
+        explained = xp.sum(weights**2, axis=1)
+        weights *= xp.sqrt(0.95 / xp.maximum(explained, 0.95))[:, None]
+        return weights * scale[:, None], self.variance * xp.maximum(1 - xp.sum(weights**2, axis=1), 0.05)
 
 
 def missing_em(data: Observed, k: int, weights: Any, noise: Any, floor: Any, equal_noise: bool) -> Iterator[State]:
@@ -89,37 +108,38 @@ def missing_em(data: Observed, k: int, weights: Any, noise: Any, floor: Any, equ
     entries (Tipping, Bishop 1999, appendix B; Ilin, Raiko, "Practical approaches to principal component analysis in the
     presence of missing values", JMLR 11, 2010, section 3.4). Missing entries are integrated out, not filled in.
     """
+    xp = array_namespace(floor)
     p = floor.shape[0]
-    scale = np.sqrt(np.maximum(data.variance, floor))
+    scale = xp.sqrt(xp.maximum(data.variance, floor))
+    ridge = 1 + 16 * EPS * eye(k + 1, floor)  # a column seen in few rows may make its matrix singular
 
     def unpack(x: Any) -> tuple[Any, Any, Any]:
         """W and b - data.mean in units of the columns' scale, log psi."""
-        W = x[: p * k].reshape(p, k) * scale[:, None]
-        return W, x[p * k : p * k + p] * scale, np.exp(np.minimum(x[p * k + p :], 700.0))
+        W = xp.reshape(x[: p * k], (p, k)) * scale[:, None]
+        return W, x[p * k : p * k + p] * scale, xp.exp(xp.minimum(x[p * k + p :], 700.0))
 
     def pack(W: Any, shift: Any, psi: Any) -> Any:
-        return np.concatenate([(W / scale[:, None]).ravel(), shift / scale, np.log(psi)])
+        return xp.concat([xp.reshape(W / scale[:, None], (-1,)), shift / scale, xp.log(psi)])
 
     def evaluate(x: Any) -> tuple[float, Any]:
         W, shift, psi = unpack(x)
         log_likelihood, outer, cross, squares = _expectations(data, W, shift, psi)
-        index = np.arange(k + 1)
-        outer[:, index, index] *= 1 + 16 * np.finfo(np.float64).eps  # a column seen in few rows may make it singular
-        solution = np.linalg.solve(outer, cross[:, :, None])[:, :, 0]
-        rest = squares - (solution * cross).sum(axis=1)
-        new = np.full(p, rest.sum() / data.count.sum()) if equal_noise else rest / data.count
-        return log_likelihood, pack(solution[:, :k], solution[:, k], np.maximum(new, floor))
+        outer *= ridge
+        solution = xp.linalg.solve(outer, cross[:, :, None])[:, :, 0]
+        rest = squares - xp.sum(solution * cross, axis=1)
+        new = full(p, float(xp.sum(rest) / xp.sum(data.count)), W) if equal_noise else rest / data.count
+        return log_likelihood, pack(solution[:, :k], solution[:, k], xp.maximum(new, floor))
 
-    lowest = np.log(floor)
+    lowest = xp.log(floor)
 
     def project(x: Any) -> Any:
-        x[p * k + p :] = np.maximum(x[p * k + p :], lowest)
+        x[p * k + p :] = xp.maximum(x[p * k + p :], lowest)
         return x
 
     if equal_noise:
-        noise = np.full(p, noise.mean())
-    start = pack(weights, np.zeros(p), np.maximum(noise, floor))
-    slack = 1e4 * np.finfo(np.float64).eps * float(data.count.sum()) * (1 + float(np.abs(lowest).max()))
+        noise = full(p, float(xp.mean(noise)), floor)
+    start = pack(weights, zeros(p, floor), xp.maximum(noise, floor))
+    slack = 1e4 * EPS * float(xp.sum(data.count)) * (1 + largest(lowest))
     for x, log_likelihood in accelerated(start, evaluate, project, slack):
         W, shift, psi = unpack(x)
         yield State(W, psi, data.mean + shift, log_likelihood)
@@ -128,30 +148,56 @@ def missing_em(data: Observed, k: int, weights: Any, noise: Any, floor: Any, equ
 def _expectations(data: Observed, W: Any, shift: Any, psi: Any) -> tuple[float, Any, Any, Any]:
     """The log-likelihood and, for every column over the rows where it is observed, sum E[h1 h1'], sum x E[h1], sum x^2;
     x is counted from data.mean."""
+    xp = array_namespace(W)
     p, k = W.shape
-    outer, cross, squares = np.zeros((p, (k + 1) ** 2)), np.zeros((p, k + 1)), np.zeros(p)
+    outer, cross, squares = zeros((p, (k + 1) ** 2), W), zeros((p, k + 1), W), zeros(p, W)
     log_likelihood = 0.0
     # Rows at a time so that the products of their factors fit too.
     numbers = numbers_at_a_time(p, k + 1)
     for rows, patterns in data.parts(numbers):
         observed, index = patterns
-        found = posterior(rows - shift * observed[index], patterns, W, psi)
-        log_likelihood += float(found.log_density.sum())
-        h1 = np.concatenate([found.mean, np.ones((rows.shape[0], 1))], axis=1)
+        shifted = xp.where(xp.take(observed, index, axis=0), rows - shift, 0.0)
+        found = posterior(shifted, patterns, W, psi)
+        log_likelihood += float(xp.sum(found.log_density))
+        h1 = xp.concat([found.mean, full((rows.shape[0], 1), 1.0, W)], axis=1)
         products = _sum_by_pattern(h1, index, observed.shape[0])
         counts = products[:, k, k]
         products[:, :k, :k] += counts[:, None, None] * found.covariance
-        outer += observed.astype(np.float64).T @ products.reshape(-1, (k + 1) ** 2)
+        outer += cast(observed, "float64").T @ xp.reshape(products, (-1, (k + 1) ** 2))
         cross += rows.T @ h1
-        squares += (rows**2).sum(axis=0)
-    return log_likelihood, outer.reshape(p, k + 1, k + 1), cross, squares
+        squares += xp.sum(rows**2, axis=0)
+    return log_likelihood, xp.reshape(outer, (p, k + 1, k + 1)), cross, squares
 
 
 def _sum_by_pattern(h1: Any, index: Any, n_patterns: int) -> Any:
     """sum of h1 h1' over the rows of each pattern."""
     if n_patterns == 1:
-        return (h1.T @ h1)[None]
+        return (h1.T @ h1)[None, :, :]
+    index = host(index)
     order = np.argsort(index, kind="stable")
     starts = np.searchsorted(index[order], np.arange(n_patterns))
-    h1 = h1[order]
-    return np.add.reduceat(h1[:, :, None] * h1[:, None, :], starts, axis=0)
+    if is_numpy_array(h1):
+        h1 = h1[order]
+        return np.add.reduceat(h1[:, :, None] * h1[:, None, :], starts, axis=0)
+    return _sums_of_groups(h1, order, starts)
+
+
+def _sums_of_groups(h1: Any, order: np.ndarray, starts: np.ndarray) -> Any:
+    """sum of h1 h1' over groups of rows, those of up to 1, 2, 4, ... rows by one product each: the standard adds up no
+    groups. Rows of zeros fill them up."""
+    xp = array_namespace(h1)
+    n = h1.shape[0]
+    sizes = np.diff(np.append(starts, n))
+    rows = xp.concat([h1, zeros((1, h1.shape[1]), h1)])
+    found, which = [], []
+    width = 1
+    while width < 2 * sizes.max():
+        groups = np.flatnonzero((sizes <= width) & (sizes > width // 2))
+        if groups.size:
+            inside = np.arange(width) < sizes[groups, None]
+            slots = np.where(inside, order[np.minimum(starts[groups, None] + np.arange(width), n - 1)], n)
+            block = xp.reshape(xp.take(rows, moved(slots.ravel(), h1), axis=0), (*slots.shape, h1.shape[1]))
+            found.append(xp.matrix_transpose(block) @ block)
+            which.append(groups)
+        width *= 2
+    return xp.take(xp.concat(found), moved(np.argsort(np.concatenate(which)), h1), axis=0)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ._arrays import array_namespace, cast, cholesky, device, eye, host, largest
 from ._moments import NUMBERS_AT_A_TIME, chunks
 
 _LARGEST_TABLE = 2**22  # numbers in the table of products of weights: 32 MB
@@ -31,13 +32,16 @@ class Posterior(NamedTuple):
 
 def find_patterns(observed: Any) -> Patterns:
     """Group rows of a mask (n, p) by equality."""
+    xp = array_namespace(observed)
     n = observed.shape[0]
-    if observed.all():
-        return Patterns(observed[:1], np.zeros(n, np.intp))
-    packed = np.ascontiguousarray(np.packbits(observed, axis=1))
+    if xp.all(observed):
+        return Patterns(observed[:1, :], xp.zeros(n, dtype=xp.int64, device=device(observed)))
+    # On the host: the standard has no unique rows, and the mask is a byte an entry.
+    packed = np.ascontiguousarray(np.packbits(host(observed), axis=1))
     keys = packed.view(np.dtype((np.void, packed.shape[1]))).ravel()
-    _, first, index = np.unique(keys, return_index=True, return_inverse=True)
-    return Patterns(observed[first], index.reshape(n))
+    _, *found = np.unique(keys, return_index=True, return_inverse=True)
+    first, index = (xp.asarray(part.reshape(-1), device=device(observed)) for part in found)
+    return Patterns(xp.take(observed, first, axis=0), index)
 
 
 def posterior(deviation: Any, patterns: Patterns, weights: Any, noise: Any) -> Posterior:
@@ -48,57 +52,61 @@ def posterior(deviation: Any, patterns: Patterns, weights: Any, noise: Any) -> P
     sum (x_O - b_O - W_O h)^2 / psi_O + h'h at the posterior mean h: sums of squares, from which nothing cancels however
     small psi (Tipping, Bishop 1999, section 3.3 and appendix A; the matrix identities: Woodbury 1950).
     """
+    xp = array_namespace(weights)
     observed, index = patterns
     scaled = weights / noise[:, None]
     M = _precisions(observed, weights, scaled)
     covariance, log_det = _inverses(M)
     B = deviation @ scaled
     mean = apply(covariance, index, B)
-    if M.size and float(np.abs(M).max()) > _ILL_CONDITIONED:
+    if largest(M) > _ILL_CONDITIONED:
         # An explicit inverse loses digits where noise is tiny; a step of refinement brings them back.
         mean = mean + apply(covariance, index, B - apply(M, index, mean))
     residual = deviation - mean @ weights.T
-    if observed.shape[0] > 1 or not observed.all():
-        residual *= observed[index]
-    quadratic = (residual**2) @ (1 / noise) + (mean**2).sum(axis=1)
-    constant = observed @ (np.log(noise) + math.log(2 * math.pi)) + log_det
-    return Posterior(mean, covariance, -0.5 * (constant[index] + quadratic))
+    if observed.shape[0] > 1 or not xp.all(observed):
+        residual *= cast(xp.take(observed, index, axis=0), "float64")
+    quadratic = (residual**2) @ (1 / noise) + xp.sum(mean**2, axis=1)
+    constant = cast(observed, "float64") @ (xp.log(noise) + math.log(2 * math.pi)) + log_det
+    return Posterior(mean, covariance, -0.5 * (xp.take(constant, index) + quadratic))
 
 
 def _precisions(observed: Any, weights: Any, scaled: Any) -> Any:
     """M of every pattern (u, k, k)."""
+    xp = array_namespace(weights)
     u, p = observed.shape
     k = weights.shape[1]
-    identity = np.eye(k, like=weights)
+    identity = eye(k, weights)
     if u > 4 and p * k * k <= _LARGEST_TABLE:
-        table = (scaled[:, :, None] * weights[:, None, :]).reshape(p, k * k)
-        return identity + (observed.astype(weights.dtype) @ table).reshape(u, k, k)
-    return np.stack([identity + (scaled[row].T @ weights[row]) for row in observed])
+        table = xp.reshape(scaled[:, :, None] * weights[:, None, :], (p, k * k))
+        return identity + xp.reshape(cast(observed, "float64") @ table, (u, k, k))
+    rows = [observed[i, :] for i in range(u)]
+    return xp.stack([identity + (scaled[row].T @ weights[row]) for row in rows])
 
 
 def _inverses(M: Any) -> tuple[Any, Any]:
     """Of every matrix in M (u, k, k) the inverse and the logarithm of the determinant."""
-    try:
-        root = np.linalg.cholesky(M)
-        inverse = np.linalg.inv(root)
-        diagonal = np.diagonal(root, axis1=1, axis2=2)
-        return np.swapaxes(inverse, 1, 2) @ inverse, 2 * np.log(diagonal).sum(axis=1)
-    except np.linalg.LinAlgError:
-        # Next to 1 / eps the identity in M is lost; its eigenvalues are known to be 1 at least.
-        values, vectors = np.linalg.eigh(M)
-        values = np.maximum(values, 1)
-        return (vectors / values[:, None, :]) @ np.swapaxes(vectors, 1, 2), np.log(values).sum(axis=1)
+    xp = array_namespace(M)
+    root = cholesky(M)
+    if root is not None:
+        inverse = xp.linalg.inv(root)
+        log_det = 2 * xp.sum(xp.log(xp.linalg.diagonal(root)), axis=1)
+        return xp.matrix_transpose(inverse) @ inverse, log_det
+    # Next to 1 / eps the identity in M is lost; its eigenvalues are known to be 1 at least.
+    values, vectors = xp.linalg.eigh(M)
+    values = xp.maximum(values, 1.0)
+    return (vectors / values[:, None, :]) @ xp.matrix_transpose(vectors), xp.sum(xp.log(values), axis=1)
 
 
 def apply(matrices: Any, index: Any, vectors: Any) -> Any:
     """matrices[index[i]] @ vectors[i] for every row i."""
     if matrices.shape[0] == 1:
-        return vectors @ matrices[0].T
-    result = np.empty_like(vectors)
+        return vectors @ matrices[0, :, :].T
+    xp = array_namespace(vectors)
+    result = xp.empty_like(vectors)
     step = max(1, NUMBERS_AT_A_TIME // max(1, matrices.shape[1] ** 2))
     for first in range(0, vectors.shape[0], step):
-        part = slice(first, first + step)
-        result[part] = np.matmul(matrices[index[part]], vectors[part, :, None])[:, :, 0]
+        part = slice(first, min(first + step, vectors.shape[0]))
+        result[part, :] = (xp.take(matrices, index[part], axis=0) @ vectors[part, :, None])[:, :, 0]
     return result
 
 
@@ -109,9 +117,10 @@ def numbers_at_a_time(p: int, k: int) -> int:
 
 def centred_chunks(X: Any, mean: Any, n_numbers: int) -> Iterator[tuple[slice, Any, Patterns]]:
     """Consecutive rows of X: where they are, x - mean in float64 with 0 where NaN, and their patterns."""
+    xp = array_namespace(X)
     for first, rows in chunks(X, n_numbers):
-        observed = ~np.isnan(rows)
+        observed = ~xp.isnan(rows)
         rows -= mean
-        if not observed.all():
-            rows[~observed] = 0
+        if not xp.all(observed):
+            rows[~observed] = 0.0
         yield slice(first, first + rows.shape[0]), rows, find_patterns(observed)

@@ -11,10 +11,22 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.stats import chi2
 
+from ._arrays import (
+    add_to_diagonal,
+    array_namespace,
+    cast,
+    contiguous,
+    eye,
+    first_true,
+    host,
+    moved,
+    narrowed,
+)
+from ._eigenpairs import FURTHER, SMALL
 from ._factor_base import MOST_KEPT, FactorEstimator, column_floor, summarise
 from ._factor_solvers import (
     Covariance,
-    Rows,
+    Data,
     State,
     best_end,
     canonical,
@@ -25,7 +37,7 @@ from ._factor_solvers import (
 )
 from ._missing_em import Observed, missing_em
 from ._moments import Moments
-from ._validation import check_choice, check_flag, check_number, narrowed, tell
+from ._validation import check_choice, check_flag, check_number, tell
 from .rotation import DEPENDENT, turned
 
 _MOST_DENSE = 1024  # columns up to which there is a matrix of second derivatives
@@ -65,9 +77,9 @@ class FactorAnalysis(FactorEstimator):
         (Joreskog 1967), and of up to 1024 columns, where that ends in a Heywood case, also their variances, and ones;
         the highest end is kept.
     svd_method : {"randomized", "lapack"}, default="randomized"
-        Of no effect: the leading eigenvectors are found to 9 digits, of large matrices by Krylov subspaces. With many
-        rows an iteration costs far less than scikit-learn's, which sees them all; with thousands of columns, or more
-        columns than rows, more than that of its randomised method, up to three times.
+        Of no effect: the leading eigenvectors are found to 7 digits, of large matrices by Krylov subspaces that begin
+        with those of the iteration before. An iteration costs far less than scikit-learn's where rows are many, about
+        as much where they are few.
     iterated_power : int, default=3
         Of no effect.
     rotation : {"varimax", "quartimax", "promax"} or None, default=None
@@ -145,13 +157,14 @@ class FactorAnalysis(FactorEstimator):
     def fit(self, X: Any, y: Any = None) -> FactorAnalysis:
         """Fit the model to X by maximum likelihood.
 
-        Complete data are read once, in chunks: a memory map stays on disk, and an iteration does not depend on the
-        number of rows. X is never changed.
+        Complete data are read once, in chunks where there are many rows: a memory map stays on disk, and an iteration
+        does not depend on the number of rows. X is never changed.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            NaN: missing.
+        X : array-like or CSR matrix of shape (n_samples, n_features)
+            NaN: missing; not in CSR. What is learned from an array of CuPy, PyTorch or another library that follows the
+            array API standard are arrays of that library, where X is.
         y : ignored
 
         Returns
@@ -175,11 +188,10 @@ class FactorAnalysis(FactorEstimator):
         who, data, dtype = self._read(X)
         n, p = data.shape
         k = self._n_factors(who, p)
-        given = self._given_noise(who, p)
-        summary, mean, moments = summarise(who, data)
+        given = self._given_noise(who, p, data)
+        summary, mean, keep = summarise(who, data, 0 < k and SMALL * (k + FURTHER) <= p)
         floor = column_floor(who, summary)
         if not isinstance(summary, Observed):
-            keep = moments if p <= MOST_KEPT else None
             self._fit_complete(who, summary, mean, floor, given, dtype, X, reset=True, keep=keep)
             return self
         weights, noise = summary.start(k)
@@ -196,35 +208,36 @@ class FactorAnalysis(FactorEstimator):
         self._tell(who, summary, self._run(who, states, n, dtype, X=X, reset=True, keep=None, also=heywood))
         return self
 
-    def _fit_moments(self, who: str, moments: Moments, dtype: np.dtype, X: Any, *, reset: bool) -> None:
+    def _fit_moments(self, who: str, moments: Moments, dtype: str, X: Any, *, reset: bool) -> None:
         data = Covariance(moments.covariance, moments.n, moments.constant)
         p = data.variance.shape[0]
         floor = column_floor(who, data)
         # Not from the noise before: of few rows some is at its floor, and would hardly get away from it.
-        given = self._given_noise(who, p)
+        given = self._given_noise(who, p, data.variance)
         self._fit_complete(who, data, moments.mean, floor, given, dtype, X, reset=reset, keep=moments)
 
     def _fit_complete(
         self,
         who: str,
-        data: Covariance | Rows,
+        data: Data,
         mean: Any,
         floor: Any,
         given: Any,
-        dtype: np.dtype,
+        dtype: str,
         X: Any,
         *,
         reset: bool,
         keep: Moments | None,
     ) -> None:
         k = self._n_factors(who, data.variance.shape[0])
+        xp = array_namespace(data.variance)
         starts = [start_noise(data, k) if given is None else given]
         dense = isinstance(data, Covariance) and data.variance.shape[0] <= _MOST_DENSE
         if given is None and dense:
-            starts += [data.variance, np.ones_like(data.variance)]  # the second is scikit-learn's
+            starts += [data.variance, xp.ones_like(data.variance)]  # the second is scikit-learn's
 
         def doubtful(state: State) -> bool:
-            return bool(((state.noise < _HEYWOOD * data.variance) & ~data.constant).any())
+            return bool(xp.any((state.noise < _HEYWOOD * data.variance) & ~data.constant))
 
         def solve(noise: Any) -> Iterator[State]:
             return (fit_noise if dense else fit_noise_by_em)(data, k, noise, floor, mean)
@@ -239,20 +252,18 @@ class FactorAnalysis(FactorEstimator):
 
         self._tell(who, data, self._run(who, states, data.n, dtype, X=X, reset=reset, keep=keep, also=heywood))
 
-    def _at_zero(
-        self, data: Covariance | Rows | Observed, state: State, floor: Any, best: Callable[[Any], float]
-    ) -> Any:
+    def _at_zero(self, data: Data | Observed, state: State, floor: Any, best: Callable[[Any], float]) -> Any:
         """Columns whose noise is small and might as well be 0: together at their floor the log-likelihood that `best`
         finds is as high."""
-        small = state.noise < _HEYWOOD * data.variance
-        if small.any() and not (state.noise[small] <= 2 * floor[small]).all():
-            if best(np.where(small, floor, state.noise)) < state.log_likelihood - max(self.tol, 1e-9):
-                small &= state.noise <= 2 * floor
+        xp = array_namespace(floor)
+        small, at_floor = state.noise < _HEYWOOD * data.variance, state.noise <= 2 * floor
+        if xp.any(small & ~at_floor):
+            if best(xp.where(small, floor, state.noise)) < state.log_likelihood - max(self.tol, 1e-9):
+                small &= at_floor
         return small
 
-    def _tell(self, who: str, data: Covariance | Rows | Observed, state: State) -> None:
-        heywood, variance = self.heywood_, data.variance
-        constant = data.constant
+    def _tell(self, who: str, data: Data | Observed, state: State) -> None:
+        heywood, noise, variance, constant = map(host, (self.heywood_, state.noise, data.variance, data.constant))
         if _freedom(*self.components_.shape) < 0:
             heywood = np.zeros_like(heywood)  # so many factors leave the noise undetermined, 0 included
         for columns, what in (
@@ -265,7 +276,7 @@ class FactorAnalysis(FactorEstimator):
             if columns.any():
                 index = np.flatnonzero(columns)
                 named = ", ".join(map(str, index[:10])) + (", ..." if len(index) > 10 else "")
-                values = ", ".join(f"{state.noise[i] / variance.mean():.2g}" for i in index[:10])
+                values = ", ".join(f"{noise[i] / variance.mean():.2g}" for i in index[:10])
                 tell(f"{who}: {len(index)} of {len(columns)} columns ({named}) {what} {values} of the mean variance")
         if self.rotation == "promax" and turned(canonical(state.weights, state.noise), "promax")[1]:
             tell(f"{who}: {DEPENDENT}")
@@ -290,31 +301,38 @@ class FactorAnalysis(FactorEstimator):
         parts = self._parts("goodness_of_fit")
         who = "FactorAnalysis.goodness_of_fit"
         k, p = self.components_.shape
-        if not hasattr(self, "_scatter"):
+        kept = self._kept()
+        if kept is None:
             raise ValueError(f"{who}: needs the covariance of complete data with at most {MOST_KEPT} columns")
         n = self.n_samples_seen_
         freedom = _freedom(k, p)
         if freedom <= 0:
             raise ValueError(f"{who}: {k} factors of {p} columns leave {freedom} degrees of freedom")
-        sign, log_det = np.linalg.slogdet(self._scatter / n)
+        S = moved(kept.covariance, parts.noise)
+        xp = array_namespace(S)
+        sign, log_det = map(float, xp.linalg.slogdet(S))
         if sign <= 0 or n <= p:
             raise ValueError(f"{who}: the covariance of {n} rows and {p} columns is singular")
-        C = parts.weights @ parts.weights.T + np.diag(parts.noise)
-        F = np.linalg.slogdet(C)[1] + np.trace(np.linalg.solve(C, self._scatter / n)) - log_det - p
+        C = add_to_diagonal(parts.weights @ parts.weights.T, parts.noise)
+        F = float(xp.linalg.slogdet(C)[1]) + float(xp.linalg.trace(xp.linalg.solve(C, S))) - log_det - p
         chi_square = float((n - 1 - (2 * p + 5) / 6 - 2 * k / 3) * F)
         return GoodnessOfFit(chi_square, freedom, float(chi2.sf(chi_square, freedom)), float(F))
 
     def _n_factors(self, who: str, p: int) -> int:
         return p if self.n_components is None else self._count(who, self.n_components, p)
 
-    def _given_noise(self, who: str, p: int) -> Any:
+    def _given_noise(self, who: str, p: int, like: Any) -> Any:
         if self.noise_variance_init is None:
             return None
-        noise = np.array(self.noise_variance_init, dtype=np.float64)
-        if noise.shape != (p,):
-            raise ValueError(f"{who}: noise_variance_init is {noise.shape}, X has {p} columns")
-        if not (np.isfinite(noise).all() and (noise > 0).all()):
-            raise ValueError(f"{who}: noise_variance_init holds {noise[~(noise > 0)][:1]}, variances are positive")
+        noise = moved(self.noise_variance_init, like, "float64")
+        if tuple(noise.shape) != (p,):
+            raise ValueError(f"{who}: noise_variance_init is {tuple(noise.shape)}, X has {p} columns")
+        xp = array_namespace(noise)
+        wrong = ~(xp.isfinite(noise) & (noise > 0))
+        if xp.any(wrong):
+            (column,) = first_true(wrong)
+            value = float(noise[column])
+            raise ValueError(f"{who}: noise_variance_init is {value} in column {column}, variances are positive")
         return noise
 
     def _check_parameters(self) -> None:
@@ -326,16 +344,16 @@ class FactorAnalysis(FactorEstimator):
         if self.rotation is not None:
             check_choice(who, "rotation", self.rotation, ("varimax", "quartimax", "promax"))
 
-    def _attributes(self, state: State, record: list[float], n: int, dtype: np.dtype) -> dict[str, Any]:
+    def _attributes(self, state: State, record: list[float], n: int, dtype: str) -> dict[str, Any]:
         weights = canonical(state.weights, state.noise)
-        factors = np.eye(weights.shape[1])
+        factors = eye(weights.shape[1], weights)
         if self.rotation is not None:
             (weights, _, factors), _ = turned(weights, self.rotation)
         return {
-            "components_": np.ascontiguousarray(weights.T, dtype=dtype),
-            "mean_": state.mean.astype(dtype),
+            "components_": contiguous(weights.T, dtype),
+            "mean_": cast(state.mean, dtype, copy=True),
             "noise_variance_": narrowed(state.noise, dtype),
-            "factor_covariance_": factors.astype(dtype),
+            "factor_covariance_": cast(factors, dtype),
             "loglike_": list(record),
         }
 

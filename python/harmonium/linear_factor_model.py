@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from sklearn.utils.validation import _check_feature_names
 
-from ._linear_gaussian import LinearGaussian, check_rows
-from ._validation import float_dtype
+from ._arrays import array_namespace, as_array, cast, eye, float_name, is_foreign, kind, largest, model_name, moved
+from ._factor_rows import check_rows
+from ._linear_gaussian import LinearGaussian
 
 
 class LinearFactorModel(LinearGaussian):
@@ -21,7 +21,8 @@ class LinearFactorModel(LinearGaussian):
     Parameters
     ----------
     components : array-like of shape (n_components, n_features)
-        W', a factor's loadings in each row. Its dtype is the model's; integers become float32.
+        W', a factor's loadings in each row. Its dtype is the model's; for integers it is float32, or float64 where
+        the parameters below are arrays of that type, or numbers beyond 2^24, of which float32 does not hold all.
     mean : array-like of shape (n_features,) or float, default=0.0
         b.
     noise_variance : array-like of shape (n_features,) or float, default=1.0
@@ -72,33 +73,40 @@ class LinearFactorModel(LinearGaussian):
         self.random_state = random_state
 
     @property
-    def components_(self) -> np.ndarray:
-        components = np.asarray(self.components)
-        return components.astype(float_dtype(components), copy=False)
+    def components_(self) -> Any:
+        components = as_array(self.components)
+        if kind(components) == "f":
+            return cast(components, float_name(components))
+        others = (self.mean, self.noise_variance, self.factor_covariance)
+        wide = any(_is_wide(other) for other in (components, *others) if other is not None)
+        return cast(components, "float64" if wide else "float32")
 
     @property
-    def mean_(self) -> np.ndarray:
+    def mean_(self) -> Any:
         return self._of_columns(self.mean)
 
     @property
-    def noise_variance_(self) -> np.ndarray:
+    def noise_variance_(self) -> Any:
         return self._of_columns(self.noise_variance)
 
     @property
-    def factor_covariance_(self) -> np.ndarray:
+    def factor_covariance_(self) -> Any:
         components = self.components_
         if self.factor_covariance is None:
-            return np.eye(components.shape[0], dtype=components.dtype)
-        return np.asarray(self.factor_covariance, dtype=components.dtype)
+            return cast(eye(components.shape[0], components), float_name(components))
+        return moved(self.factor_covariance, components, float_name(components))
 
     @property
     def n_features_in_(self) -> int:
         return int(self.components_.shape[-1])
 
-    def _of_columns(self, value: Any) -> np.ndarray:
+    def _of_columns(self, value: Any) -> Any:
         components = self.components_
-        array = np.asarray(value, dtype=components.dtype)
-        return np.full(components.shape[-1:], array) if array.ndim == 0 else array
+        array = moved(value, components, float_name(components))
+        if array.ndim > 0:
+            return array
+        xp = array_namespace(array)
+        return xp.asarray(xp.broadcast_to(array, components.shape[-1:]), copy=True)
 
     def fit(self, X: Any, y: Any = None) -> LinearFactorModel:
         """Check that X fits the model; nothing is learned.
@@ -116,8 +124,17 @@ class LinearFactorModel(LinearGaussian):
         X = check_rows(self, "LinearFactorModel.fit", X, reset=True)
         if X.shape[1] != self.n_features_in_:
             raise ValueError(f"LinearFactorModel.fit: X has {X.shape[1]} columns, the model has {self.n_features_in_}")
-        _check_feature_names(self, given, reset=True)
+        if not is_foreign(given):
+            _check_feature_names(self, given, reset=True)
         return self
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
+
+
+def _is_wide(value: Any) -> bool:
+    """Whether float32 would take digits from an array of float64, or from a number beyond 2^24."""
+    array = as_array(value)
+    if kind(array) != "f":
+        return model_name(array) == "float64"
+    return float_name(array) == "float64" and (array.ndim > 0 or largest(array) > 2**24)

@@ -32,6 +32,7 @@ import safetensors
 import safetensors.numpy
 from sklearn.utils.validation import check_is_fitted
 
+from ._arrays import host, is_foreign
 from .classifier import RBMClassifier
 from .factor_analysis import FactorAnalysis
 from .linear_factor_model import LinearFactorModel
@@ -119,7 +120,7 @@ def _dtype_of(estimator: Any) -> str:
     """The type a model works in; a coder's that of the dictionary it was given."""
     if isinstance(estimator, SparseCoder):
         return np.asarray(estimator.dictionary).dtype.name
-    return getattr(estimator, "rbm_", estimator).components_.dtype.name
+    return host(getattr(estimator, "rbm_", estimator).components_).dtype.name
 
 
 def _described(estimator: Any, prefix: str, tensors: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -136,6 +137,8 @@ def _described(estimator: Any, prefix: str, tensors: dict[str, np.ndarray]) -> d
         parameters["random_state"] = None
 
     def stored(key: str, value: Any, where: str) -> Any:
+        if is_foreign(value):
+            value = host(value)  # a file holds numbers, not where they were
         if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
             tensors[key] = value
             return {"$tensor": key}

@@ -6,18 +6,20 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from sklearn.utils.extmath import randomized_svd
+import scipy.sparse as sp
 
+from ._arrays import array_namespace, cast, contiguous, full, moved, narrowed, padded
 from ._choose_components import held_out, minka
+from ._eigenpairs import FURTHER, SMALL, small_residuals
 from ._factor_base import MOST_KEPT, NOISE_FLOOR, FactorEstimator, column_floor, summarise
-from ._factor_solvers import Covariance, Rows, State, canonical, signs
+from ._factor_solvers import Covariance, Data, Rows, State, canonical, signs
 from ._missing_em import Observed, missing_em
 from ._moments import Moments
 from ._ppca_em import ppca_em, ppca_log_likelihood
 from ._rbm_sampling import new_seed
-from ._validation import check_choice, narrowed, tell
+from ._validation import check_choice, tell
 
-_FULL = 1000  # of the smaller side: up to here all eigenvalues are computed
+_EXACT = 1000  # of the smaller side: up to here eigenvectors are as exact as rounding lets them be
 
 
 class PPCA(FactorEstimator):
@@ -38,8 +40,9 @@ class PPCA(FactorEstimator):
         ml: the closed form. em: accelerated EM, started at random. auto: ml, and em where X holds NaN.
     svd_solver : {"auto", "full", "randomized"}, default="auto"
         Of the closed form. full: all eigenvalues, of the covariance or, of fewer rows than columns, of the rows'
-        products. randomized: the leading ones, approximately (Halko, Martinsson, Tropp 2011). auto: randomized where
-        both sides are over 1000 and n_components is under a tenth of the smaller one.
+        products. randomized: the leading ones by Krylov subspaces from random vectors, until the log-likelihood of a
+        row is known to 1e-8 nats a column. auto: the leading ones as exactly as rounding allows, or, where both sides
+        are over 1000 and n_components is under a tenth of the smaller one, as randomized.
     tol : float, default=1e-3
         EM stops when an iteration adds less to the log-likelihood of all rows, in nats.
     max_iter : int, default=1000
@@ -47,7 +50,7 @@ class PPCA(FactorEstimator):
     verbose : int, default=0
         1: a progress bar.
     random_state : int, RandomState or None, default=None
-        Of the start of EM, of the folds, of the randomised SVD and of `sample`.
+        Of the start of EM, of the folds and of `sample`.
 
     Attributes
     ----------
@@ -72,7 +75,7 @@ class PPCA(FactorEstimator):
     Tipping, Bishop, "Probabilistic principal component analysis", J. Royal Statistical Society B 61, 1999.
     Minka, "Automatic choice of dimensionality for PCA", NIPS 2000.
     Ilin, Raiko, "Practical approaches to principal component analysis in the presence of missing values", JMLR 11,
-    2010. Halko, Martinsson, Tropp, "Finding structure with randomness", SIAM Review 53, 2011.
+    2010. Golub, Van Loan, "Matrix computations", 2013, section 10.3.6.
 
     Examples
     --------
@@ -110,13 +113,14 @@ class PPCA(FactorEstimator):
     def fit(self, X: Any, y: Any = None) -> PPCA:
         """Fit the model to X by maximum likelihood.
 
-        Complete data are read once, in chunks: a memory map stays on disk, and an iteration of EM does not depend on
-        the number of rows. X is never changed.
+        Complete data are read once, in chunks where there are many rows: a memory map stays on disk, and an iteration
+        of EM does not depend on the number of rows. X is never changed.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            NaN: missing.
+        X : array-like or CSR matrix of shape (n_samples, n_features)
+            NaN: missing; not in CSR. What is learned from an array of CuPy, PyTorch or another library that follows the
+            array API standard are arrays of that library, where X is.
         y : ignored
 
         Returns
@@ -133,16 +137,19 @@ class PPCA(FactorEstimator):
         who, data, dtype = self._read(X)
         n, p = data.shape
         curve = None
+        if sp.issparse(data):
+            self._refuse_sparse(who, n, p)
         # Before X is read: a number that does not fit is cheap to find.
         k = self._resolve(who, n, p) if not isinstance(self.n_components, str) else 0
-        summary, mean, moments = summarise(who, data)
+        summary, mean, keep = summarise(who, data, self._few(k, p))
         if isinstance(summary, Observed):
             if isinstance(self.n_components, str) or self.method == "ml":
                 name, value = ("method", "ml") if self.method == "ml" else ("n_components", self.n_components)
-                missing = int(n * p - summary.count.sum())
+                missing = n * p - round(float(array_namespace(data).sum(summary.count)))
                 raise ValueError(f"{who}: {name}={value!r} needs complete rows, X has {missing} missing values (NaN)")
             column_floor(who, summary)  # refuses data without variance
-            floor = np.full(p, NOISE_FLOOR * summary.variance.mean())
+            xp = array_namespace(summary.variance)
+            floor = full(p, NOISE_FLOOR * float(xp.mean(summary.variance)), summary.variance)
             weights, noise = summary.start(k)
             states = missing_em(summary, k, weights, noise, floor, equal_noise=True)
             self._run(who, states, n, dtype, X=X, reset=True, keep=None)
@@ -150,12 +157,11 @@ class PPCA(FactorEstimator):
             column_floor(who, summary)
             if self.n_components == "cv":
                 curve = held_out(data, self.random_state)
-            keep = moments if p <= MOST_KEPT else None
             self._fit_complete(who, summary, mean, dtype, X, reset=True, keep=keep, curve=curve)
         self._warn_of_floor(who)
         return self
 
-    def _fit_moments(self, who: str, moments: Moments, dtype: np.dtype, X: Any, *, reset: bool) -> None:
+    def _fit_moments(self, who: str, moments: Moments, dtype: str, X: Any, *, reset: bool) -> None:
         if self.n_components == "cv":
             raise ValueError(f"{who}: n_components='cv' needs rows to hold out: fit has them")
         data = Covariance(moments.covariance, moments.n, moments.constant)
@@ -166,9 +172,9 @@ class PPCA(FactorEstimator):
     def _fit_complete(
         self,
         who: str,
-        data: Covariance | Rows,
+        data: Data,
         mean: Any,
-        dtype: np.dtype,
+        dtype: str,
         X: Any,
         *,
         reset: bool,
@@ -177,49 +183,72 @@ class PPCA(FactorEstimator):
     ) -> None:
         n, p = data.n, data.variance.shape[0]
         k = self._resolve(who, n, p) if curve is None else int(np.argmax(curve))
-        total = float(data.variance.sum())
+        xp = array_namespace(data.variance)
+        total = float(xp.sum(data.variance))
         floor = NOISE_FLOOR * total / p
-        also = {} if curve is None else {"held_out_log_likelihood_": curve}
+        also = {} if curve is None else {"held_out_log_likelihood_": moved(curve, data.variance)}
         if self.method == "em":
             seed = new_seed(self.random_state)
+            assert isinstance(data, (Covariance, Rows))
             states = ppca_em(data, k, floor, mean, seed)
             self._run(who, states, n, dtype, X=X, reset=reset, keep=keep, also=lambda state: also)
             return
 
         def closed_form() -> Iterator[State]:
-            values, axes = self._principal(data, k)
+            values, axes = self._principal(data, k, total)
             # As many components whatever the solver: beyond the rows' own directions they are 0.
             beyond = max(k - values.shape[0], 0)
             every = beyond > 0 or values.shape[0] == min(n, p)
-            values, axes = np.pad(values, (0, beyond)), np.pad(axes, ((0, 0), (0, beyond)))
+            values, axes = padded(values, beyond), padded(axes, beyond)
             count = k
             if self.n_components == "mle":
                 if n <= p:
                     raise ValueError(f"{who}: n_components='mle' needs more rows than columns, X is {n} x {p}")
                 count = minka(values, n)
             rest = values[count:] if every else None
-            left = float(np.maximum(rest, 0).sum()) if rest is not None else total - float(values[:count].sum())
+            left = total - float(xp.sum(values[:count])) if rest is None else float(xp.sum(xp.maximum(rest, 0.0)))
             noise = max(left / (p - count), floor) if count < p else floor
             values, axes = values[:count], axes[:, :count]
-            weights = axes * np.sqrt(np.maximum(values - noise, 0))
+            weights = axes * xp.sqrt(xp.maximum(values - noise, 0.0))
             weights = weights * signs(weights)
             value = ppca_log_likelihood(values, total, noise, p, n)
-            yield State(weights, np.full(p, noise), mean, value)
+            yield State(weights, full(p, noise, mean), mean, value)
 
         self._run(who, closed_form(), n, dtype, X=X, reset=reset, keep=keep, one_step=True, also=lambda state: also)
 
-    def _principal(self, data: Covariance | Rows, k: int) -> tuple[Any, Any]:
+    def _principal(self, data: Data, k: int, total: float) -> tuple[Any, Any]:
         """Eigenvalues of the covariance in falling order, all or the leading ones, and the axes."""
-        smaller = min(data.n, data.variance.shape[0])
-        few = 10 * k < smaller and self.n_components != "mle"
-        by_chance = self.svd_solver == "randomized" or (self.svd_solver == "auto" and smaller > _FULL and few)
-        if by_chance and k > 0 and self.n_components != "mle":
-            seed = new_seed(self.random_state) % 2**32
-            matrix = data.X if isinstance(data, Rows) else data.S
-            _, s, axes = randomized_svd(matrix, k, n_iter=7, random_state=seed)
-            return (s**2 / data.n if isinstance(data, Rows) else s), axes.T
-        values, axes = data.leading(np.ones(data.variance.shape[0]), smaller)
-        return np.maximum(values, 0), axes
+        xp = array_namespace(data.variance)
+        p = data.variance.shape[0]
+        smaller = min(data.n, p)
+        some = self.svd_solver != "full" and self.n_components != "mle" and 0 < k and 4 * k < smaller
+
+        def error(values: Any, residuals: Any) -> float:
+            """1 where the log-likelihood of a row is known to 1e-8 a column: its derivative by an eigenvalue is (1/s2
+            - 1/l)/2, and an eigenvalue is wrong by no more than the residual, or its square over the distance to those
+            left out."""
+            values, residuals, gap = values[:k], residuals[:k], values[:k] - values[k]
+            wrong = residuals**2 / xp.maximum(gap, residuals)
+            noise = max((total - float(xp.sum(values))) / (p - k), NOISE_FLOOR * total / p)
+            return 0.5 * float(xp.sum(wrong * (1 / noise - 1 / values))) / (1e-8 * p)
+
+        approximate = self.svd_solver == "randomized" or (smaller > _EXACT and 10 * k < smaller)
+        wanted = k if some else smaller
+        tolerated = error if some and approximate else small_residuals(wanted, 1e-13)
+        values, axes = data.leading(xp.ones_like(data.variance), wanted, tolerated)
+        return xp.maximum(values, 0.0), axes
+
+    def _refuse_sparse(self, who: str, n: int, p: int) -> None:
+        """What would need all rows dense."""
+        if self.n_components == "cv":
+            raise ValueError(f"{who}: n_components='cv' needs a dense X for its folds, X is sparse")
+        if self.method == "em" and p > MOST_KEPT:
+            raise ValueError(f"{who}: method='em' of {n} x {p} sparse X would need it dense; method='ml' does not")
+
+    def _few(self, k: int, p: int) -> bool:
+        """Whether some eigenvectors are all that is asked for."""
+        some = self.method != "em" and self.svd_solver != "full" and not isinstance(self.n_components, str)
+        return some and 0 < k and SMALL * (k + FURTHER) <= p
 
     def _ready(self, moments: Moments) -> bool:
         return super()._ready(moments) and (self.n_components != "mle" or moments.n > moments.mean.shape[0])
@@ -242,20 +271,22 @@ class PPCA(FactorEstimator):
             if self.n_components == "mle" and self.method == "em":
                 raise ValueError(f"{who}: n_components='mle' needs the eigenvalues of method='ml'")
 
-    def _attributes(self, state: State, record: list[float], n: int, dtype: np.dtype) -> dict[str, Any]:
+    def _attributes(self, state: State, record: list[float], n: int, dtype: str) -> dict[str, Any]:
+        xp = array_namespace(state.weights)
         weights = canonical(state.weights, state.noise)
         noise = float(state.noise[0])
         return {
-            "components_": np.ascontiguousarray(weights.T, dtype=dtype),
-            "mean_": state.mean.astype(dtype),
+            "components_": contiguous(weights.T, dtype),
+            "mean_": cast(state.mean, dtype, copy=True),
             "noise_variance_": noise,
-            "explained_variance_": narrowed((weights**2).sum(axis=0) + noise, dtype),
+            "explained_variance_": narrowed(xp.sum(weights**2, axis=0) + noise, dtype),
             "n_components_": int(weights.shape[1]),
         }
 
     def _warn_of_floor(self, who: str) -> None:
         k, p = self.components_.shape
-        variance = (float((self.components_.astype(np.float64) ** 2).sum()) + p * self.noise_variance_) / p
+        xp = array_namespace(self.components_)
+        variance = float(xp.sum(cast(self.components_, "float64") ** 2)) / p + self.noise_variance_
         if self.noise_variance_ <= NOISE_FLOOR * variance * 1.001:
             tell(
                 f"{who}: {k} components explain all of the variance of {self.n_samples_seen_} rows and {p} columns; "

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ._arrays import as_array, host, moved
 from ._factor_solvers import signs
 from ._validation import check_choice, check_flag, check_number, tell
 
@@ -66,13 +67,14 @@ def rotate(
     check_flag("rotate", "normalize", normalize)
     check_number("rotate", "power", power, (int, float), low=1, open_low=True)
     check_number("rotate", "max_iter", max_iter, Integral, low=1)
-    L = np.asarray(loadings, dtype=np.float64)
+    given = as_array(loadings)
+    L = host(given).astype(np.float64)
     if L.ndim != 2:
         raise ValueError(f"rotate: loadings are {L.shape}, (n_features, n_components) is needed")
     if not np.isfinite(L).all():
         row, column = map(int, np.argwhere(~np.isfinite(L))[0])
         raise ValueError(f"rotate: loadings hold {L[row, column]} in row {row}, column {column}")
-    rotation, dependent = turned(L, method, normalize, power, max_iter)
+    rotation, dependent = turned(moved(L, given), method, normalize, power, max_iter)
     if dependent:
         tell(f"rotate: {DEPENDENT}")
     return rotation
@@ -84,7 +86,17 @@ DEPENDENT = "promax would make the factors linearly dependent; the rotation is t
 def turned(
     L: Any, method: str, normalize: bool = False, power: float = 4.0, max_iter: int = 1000
 ) -> tuple[Rotation, bool]:
-    """`rotate` without checks; and whether promax had to be given up."""
+    """`rotate` without checks; and whether promax had to be given up.
+
+    On the host: a rotation takes thousands of steps on two columns each, which come and go faster than one of these
+    begins on a device.
+    """
+    given, L = L, host(L)
+    rotation, dependent = _turned(L, method, normalize, power, max_iter)
+    return Rotation(*(moved(part, given) for part in rotation)), dependent
+
+
+def _turned(L: np.ndarray, method: str, normalize: bool, power: float, max_iter: int) -> tuple[Rotation, bool]:
     k = L.shape[1]
     matrix, covariance = np.eye(k), np.eye(k)
     lengths = np.sqrt((L**2).sum(axis=0))

@@ -8,7 +8,7 @@ import sys
 
 from . import _core
 
-_PACKAGES = ("numpy", "scipy", "scikit-learn", "tqdm", "safetensors", "matplotlib", "cupy")
+_PACKAGES = ("numpy", "scipy", "scikit-learn", "array-api-compat", "tqdm", "safetensors", "matplotlib", "cupy")
 
 
 def versions() -> dict[str, str]:
