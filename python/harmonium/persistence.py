@@ -119,7 +119,7 @@ def _dtype_of(estimator: Any) -> str:
     """The type a model works in; a coder's that of the dictionary it was given."""
     if isinstance(estimator, SparseCoder):
         return np.asarray(estimator.dictionary).dtype.name
-    return getattr(estimator, "rbm_", estimator).components_.dtype.name
+    return np.asarray(getattr(estimator, "rbm_", estimator).components_).dtype.name
 
 
 def _described(estimator: Any, prefix: str, tensors: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -301,7 +301,8 @@ class SparseCoding(CallbackMixin, _Coder):
         Parameters
         ----------
         X : array-like, CSR matrix or harmonium.image.Patches of shape (n_samples, n_features)
-            CSR and `Patches` are made dense 16384 rows at a time; batches do not span two such blocks.
+            CSR and `Patches` are made dense 16384 rows at a time; batches do not span two such blocks, over which the
+            smoothed objective is an average then.
         y : ignored
 
         Returns
@@ -311,8 +312,10 @@ class SparseCoding(CallbackMixin, _Coder):
         Raises
         ------
         ValueError
-            If a parameter or X is outside its range; nothing is changed then. An interrupted fit keeps the dictionary
-            of the last whole pass (of the last whole block, of CSR and `Patches`).
+            If a parameter or X is outside its range; nothing is changed then.
+        DivergenceError
+            If values are so large that the objective overflows. A fit that fails or is interrupted keeps the
+            dictionary of the last whole pass.
         """
         self._check_parameters()
         data, dtype = self._rows("fit", X)
@@ -333,17 +336,23 @@ class SparseCoding(CallbackMixin, _Coder):
         Returns
         -------
         self
+
+        Notes
+        -----
+        Learning goes on with ``components_``, which may have been assigned or written to; the statistics of earlier
+        batches are kept unless it was. `n_components` and `dict_init` count in the first call only.
         """
-        if not hasattr(self, "components_"):
-            self._check_parameters()
+        self._check_parameters()
+        fresh = not hasattr(self, "components_")
+        if fresh:
             data, dtype = self._rows("partial_fit", X)
             learner = DictionaryLearner.begin(self, data, dtype, new_seed(self.random_state))
-            self._take_features(X)
-            learner.give(self)
         else:
-            self._check_parameters()
-            data, dtype = self._rows("partial_fit", X, self.components_.dtype)
             learner = DictionaryLearner.resume(self)
+            data, _ = self._rows("partial_fit", X, np.asarray(self.components_).shape[1])
+        if fresh or not hasattr(self, "n_features_in_"):
+            self._take_features(X)
+        learner.give(self)
         return self._learn(learner, data, 1, X, y, stops=False)
 
     def transform(self, X: Any) -> np.ndarray:
@@ -360,7 +369,9 @@ class SparseCoding(CallbackMixin, _Coder):
         check_is_fitted(self)
         self._check_coding()
         X = validate_data(self, X, reset=False, accept_sparse="csr", dtype="numeric", ensure_all_finite=False)
-        return self._encode(X, self.components_, self.alpha if self.transform_alpha is None else self.transform_alpha)
+        return self._encode(
+            X, np.asarray(self.components_), self.alpha if self.transform_alpha is None else self.transform_alpha
+        )
 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """What codes X stand for: X D, of shape (n_samples, n_features)."""
@@ -385,23 +396,20 @@ class SparseCoding(CallbackMixin, _Coder):
     def _fitted_attributes(self) -> dict[str, Any]:
         return {k: v for k, v in vars(self).items() if k.endswith("_") or k in DictionaryLearner.PRIVATE}
 
-    def _rows(self, method: str, X: Any, dtype: Any = None) -> tuple[Any, np.dtype]:
-        """X checked, and the floating type to work in; nothing is changed."""
+    def _rows(self, method: str, X: Any, n_features: int | None = None) -> tuple[Any, np.dtype]:
+        """X checked, of so many features if a number is given, and the floating type it has; nothing is changed."""
         who = f"{type(self).__name__}.{method}"
-        fresh = dtype is None
         if isinstance(X, Patches):
             data = X
-            if not fresh and X.shape[1] != self.n_features_in_:
-                raise ValueError(
-                    f"{who}: patches have {X.shape[1]} pixels, the model has {self.n_features_in_} features"
-                )
-        elif fresh:
+        elif n_features is None:
             data = check_array(
                 X, accept_sparse="csr", dtype="numeric", ensure_all_finite=False, estimator=self, input_name="X"
             )
         else:
             data = validate_data(self, X, reset=False, accept_sparse="csr", dtype="numeric", ensure_all_finite=False)
-        return DictionaryLearner.checked(f"{who}: X", data), np.dtype(dtype) if dtype is not None else float_dtype(data)
+        if n_features is not None and data.shape[1] != n_features:
+            raise ValueError(f"{who}: X has {data.shape[1]} columns, the model has {n_features}")
+        return DictionaryLearner.checked(self, f"{who}: X", data), float_dtype(data)
 
     def _take_features(self, X: Any) -> None:
         if isinstance(X, Patches):
@@ -428,4 +436,4 @@ class SparseCoding(CallbackMixin, _Coder):
 
     @property
     def _n_features_out(self) -> int:
-        return int(self.components_.shape[0]) * (1 + self.split_sign)
+        return len(self.components_) * (1 + self.split_sign)
