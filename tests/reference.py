@@ -142,13 +142,13 @@ def shrink(x, a, positive=False):
 
 
 def lasso_objective(x, D, alpha, h, observed=None):
-    """0.5 |x - h D|^2 + sum_j alpha_j |h_j| of every row: Tibshirani, JRSS B 58, 1996. x: (n, d), D: (K, d), h: (n, K)."""
+    """0.5 |x - h D|^2 + sum_j alpha_j |h_j| of every row: Tibshirani, JRSS B 58, 1996. x (n, d), D (K, d), h (n, K)."""
     r = x - h @ D if observed is None else np.where(observed, x - h @ D, 0)
     return 0.5 * (r**2).sum(axis=1) + (np.where(h == 0, 0, alpha) * np.abs(h)).sum(axis=1)
 
 
 def lasso_gap(x, D, alpha, h, positive=False, observed=None):
-    """Objective less that of the dual at the residual made feasible: Kim et al., 2007, section III. Two numbers a row."""
+    """Objective, and objective less that of the dual at the residual made feasible: Kim et al., 2007, section III."""
     x = x if observed is None else np.where(observed, x, 0)
     r = x - h @ D if observed is None else np.where(observed, x - h @ D, 0)
     reach = r @ D.T if positive else np.abs(r @ D.T)

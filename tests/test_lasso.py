@@ -209,7 +209,7 @@ def test_steps_forget_codes_on_atoms_of_zeros(algorithm):
 
 @pytest.mark.parametrize("algorithm", ["ista", "fista"])
 def test_rates(algorithm):
-    """F(x_k) - F* <= L d0^2 / (2 k), and 2 L d0^2 / (k + 1)^2 with momentum: Beck and Teboulle 2009, thms 3.1 and 4.4."""
+    """F(x_k) - F* <= L d0^2 / (2 k); 2 L d0^2 / (k + 1)^2 with momentum: Beck and Teboulle 2009, thms 3.1, 4.4."""
     for seed in range(50):
         rng = np.random.default_rng(seed)
         n, K, d = 4, int(rng.integers(3, 30)), int(rng.integers(2, 20))

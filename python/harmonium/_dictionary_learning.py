@@ -161,8 +161,8 @@ class DictionaryLearner:
 
         whole = estimator.batch_size is None
         return _core.sparse_coding_train(  # type: ignore[call-arg]
-            rows, *(state[name] for name in ("dictionary", "covariance", "projections", "idle", "counters", "smoothed")),
-            quantities, float(estimator.alpha),
+            rows, *(state[name] for name in ("dictionary", "covariance", "projections", "idle", "counters")),
+            state["smoothed"], quantities, float(estimator.alpha),
             ALGORITHMS.get(estimator.fit_algorithm, "cd"), float(estimator.transform_tol),
             int(estimator.transform_max_iter), bool(estimator.positive_code), bool(estimator.positive_dict),
             0 if whole else int(estimator.batch_size), _FORGETTING, shuffle, self._seed,

@@ -75,7 +75,7 @@ class Patches:
                 place = self._places[i][place]
             row, column = np.divmod(place, self._grid(self._windows[i])[1])
             out[mine] = self._windows[i][row + self._margin, column + self._margin]
-        flat = out.reshape(len(index), -1)
+        flat = out.reshape(len(index), self.shape[1])
         if self._remove_mean:
             flat -= flat.mean(axis=1, keepdims=True)
         return flat

@@ -14,7 +14,7 @@ from ._callbacks import CallbackMixin, epoch_loop
 from ._dictionary_learning import DictionaryLearner
 from ._lasso import ALGORITHMS, sparse_encode, threads
 from ._rbm_sampling import new_seed
-from ._validation import check_choice, check_flag, check_number, float_dtype
+from ._validation import check_choice, check_finite, check_flag, check_number, float_dtype
 from .image import Patches
 
 __all__ = ["SparseCoder", "SparseCoding"]
@@ -95,6 +95,7 @@ class SparseCoder(_Coder):
     ----------
     n_components_ : int
     n_features_in_ : int
+        Of what `fit` checked, if it was called.
 
     Examples
     --------
@@ -128,11 +129,30 @@ class SparseCoder(_Coder):
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None) -> SparseCoder:
-        """Nothing to learn: returns the coder unchanged."""
+        """Nothing to learn: X is checked, and its feature names are kept.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix of shape (n_samples, n_features)
+        y : ignored
+
+        Returns
+        -------
+        self
+        """
+        self._check_coding()
+        n_features = self._atoms().shape[1]
+        data = check_array(
+            X, accept_sparse="csr", dtype="numeric", ensure_all_finite=False, estimator=self, input_name="X"
+        )
+        check_finite("SparseCoder.fit: X", data)
+        if data.shape[1] != n_features:
+            raise ValueError(f"SparseCoder.fit: X has {data.shape[1]} columns, the dictionary {n_features}")
+        validate_data(self, X, reset=True, skip_check_array=True)
         return self
 
     def transform(self, X: Any, y: Any = None) -> np.ndarray:
-        """Codes of X.
+        """Codes of X, which needs no `fit` before.
 
         Parameters
         ----------
@@ -143,6 +163,8 @@ class SparseCoder(_Coder):
         codes : array of shape (n_samples, n_components), twice as many columns with `split_sign`
         """
         self._check_coding()
+        if hasattr(self, "n_features_in_"):
+            X = validate_data(self, X, reset=False, accept_sparse="csr", dtype="numeric", ensure_all_finite=False)
         return self._encode(X, self._atoms(), 1.0 if self.transform_alpha is None else self.transform_alpha)
 
     def inverse_transform(self, X: Any) -> np.ndarray:
@@ -156,11 +178,6 @@ class SparseCoder(_Coder):
     def n_components_(self) -> int:
         """Number of atoms."""
         return int(self._atoms().shape[0])
-
-    @property
-    def n_features_in_(self) -> int:
-        """Number of features of an atom."""
-        return int(self._atoms().shape[1])
 
     @property
     def _n_features_out(self) -> int:
@@ -433,6 +450,11 @@ class SparseCoding(CallbackMixin, _Coder):
         for name in ("shuffle", "positive_dict"):
             check_flag(who, name, getattr(self, name))
         self._check_coding()
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = self.batch_size is not None  # all rows at once: they must be in memory
+        return tags
 
     @property
     def _n_features_out(self) -> int:
