@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import scipy.sparse as sp
 
-from harmonium import RBM, _core, ops
+from harmonium import RBM, SparseCoding, _core, ops, sparse_encode
 
 OFFSET_RATE, LEARNING_RATE = 0.125, 0.25  # of run_step
 
@@ -117,10 +117,34 @@ def loops(rng, out):
         out[f"pseudo {scale}"] = small.score_samples(v[:, :40])
 
 
+def sparse_coding(rng, out):
+    for dtype in (np.float32, np.float64):
+        name = np.dtype(dtype).name
+        x, d = (rng.standard_normal(shape).astype(dtype) for shape in ((70, 21), (45, 21)))
+        out[f"shrink {name}"] = ops.shrink(x, 0.5)
+        out[f"shrink positive {name}"] = ops.shrink(x, 0.5, positive=True)
+        out[f"lipschitz {name}"] = np.array(_core.lipschitz_bound(d))
+        for algorithm in ("cd", "ista", "fista"):
+            for mask in (None, x < 1):
+                options = {"alpha": 4.0, "algorithm": algorithm, "mask": mask, "tol": 1e-4, "return_gap": True}
+                codes, gaps = sparse_encode(x, d, **options)
+                kind = f"{algorithm} {'of some ' if mask is not None else ''}{name}"
+                out[f"lasso {kind}"], out[f"gaps {kind}"] = codes, gaps
+        rows = sp.csr_matrix(codes)
+        a, b = np.zeros((45, 45)), np.zeros((45, 21))
+        states = _core.States.from_sparse(rows.indptr.astype(np.int64), rows.indices.astype(np.int32), rows.data, 45)
+        _core.code_statistics(states, x, 0.5, 0.25, a, b)
+        atoms = d.astype(np.float64)
+        _core.dictionary_update(a, b, False, atoms)
+        out[f"statistics A {name}"], out[f"statistics B {name}"], out[f"atoms {name}"] = a, b, atoms
+        options = {"alpha": 2.0, "batch_size": 20, "max_iter": 2, "random_state": 0}
+        out[f"dictionary {name}"] = SparseCoding(30, **options).fit(x).components_
+
+
 def results():
     """The same input in every call."""
     out: dict[str, np.ndarray] = {}
-    for part in (products, steps, loops):
+    for part in (products, steps, loops, sparse_coding):
         part(np.random.default_rng(0), out)
     return out
 

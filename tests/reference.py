@@ -133,6 +133,69 @@ def rbm_step_magnitude(data, data_probability, model, s):
     return p / m, s
 
 
+# -- sparse coding -------------------------------------------------------------------------------------------------
+
+
+def shrink(x, a, positive=False):
+    """argmin over h of 0.5 (h - x)^2 + a |h|: Daubechies, Defrise, De Mol, CPAM 57, 2004, eq. 2.6."""
+    return np.maximum(x - a, 0) if positive else np.sign(x) * np.maximum(np.abs(x) - a, 0)
+
+
+def lasso_objective(x, D, alpha, h, observed=None):
+    """0.5 |x - h D|^2 + sum_j alpha_j |h_j| of every row: Tibshirani, JRSS B 58, 1996. x (n, d), D (K, d), h (n, K)."""
+    r = x - h @ D if observed is None else np.where(observed, x - h @ D, 0)
+    return 0.5 * (r**2).sum(axis=1) + (np.where(h == 0, 0, alpha) * np.abs(h)).sum(axis=1)
+
+
+def lasso_gap(x, D, alpha, h, positive=False, observed=None):
+    """Objective, and objective less that of the dual at the residual made feasible: Kim et al., 2007, section III."""
+    x = x if observed is None else np.where(observed, x, 0)
+    r = x - h @ D if observed is None else np.where(observed, x - h @ D, 0)
+    reach = r @ D.T if positive else np.abs(r @ D.T)
+    s = 1 / np.maximum((reach / alpha).max(axis=1, initial=0), 1)
+    primal = lasso_objective(x, D, alpha, h, observed)
+    return primal, primal - s * (r * x).sum(axis=1) + 0.5 * s**2 * (r**2).sum(axis=1)
+
+
+def lasso(x, D, alpha, positive=False, observed=None, tol=1e-13, max_sweeps=20_000):
+    """Cyclic coordinate descent, all rows at a time: Friedman, Hastie, Hoefling, Tibshirani, AOAS 1, 2007, eq. 8.
+
+    Ends where the gap is tol of the objective, or what rounding errors of 0.5 |x|^2 leave of it.
+    """
+    x = x if observed is None else np.where(observed, x, 0)
+    h, r = np.zeros((len(x), len(D)), x.dtype), x.copy()
+    alpha = np.broadcast_to(alpha, h.shape)
+    squares = np.ones_like(x) @ (D**2).T if observed is None else observed.astype(x.dtype) @ (D**2).T
+    floor = 4 * np.finfo(x.dtype).eps * (x**2).sum(axis=1)
+    for sweep in range(max_sweeps):
+        for j in np.flatnonzero(squares.any(axis=0)):
+            norm = np.where(squares[:, j] > 0, squares[:, j], 1)
+            new = shrink(h[:, j] + r @ D[j] / norm, alpha[:, j] / norm, positive) * (squares[:, j] > 0)
+            r += np.outer(h[:, j] - new, D[j]) * (1 if observed is None else observed)
+            h[:, j] = new
+        if sweep % 10 == 9:
+            primal, gap = lasso_gap(x, D, alpha, h, positive, observed)
+            if (gap <= tol * primal + floor).all():
+                break
+    return h
+
+
+def code_statistics(h, x, keep, share, A, B):
+    """A and B of Mairal, Bach, Ponce, Sapiro, JMLR 11, 2010, algorithm 1."""
+    return keep * A + share * h.T @ h, keep * B + share * h.T @ x
+
+
+def dictionary_update(A, B, D, positive=False):
+    """One pass over the atoms of the same paper's algorithm 2, each on the unit sphere; those of no use stay."""
+    D = D.copy()
+    for k in range(len(D)):
+        u = B[k] - A[k] @ D + A[k, k] * D[k]
+        u = np.maximum(u, 0) if positive else u
+        if A[k, k] > 0 and u.any():
+            D[k] = u / np.sqrt((u**2).sum())
+    return D
+
+
 # -- the Bernoulli machine, by enumeration ---------------------------------------------------------------------------
 
 

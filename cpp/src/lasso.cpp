@@ -68,7 +68,10 @@ void LassoSolver<T>::set_dictionary(Matrix<const T> dictionary, std::int64_t row
         gram_.assign(static_cast<std::size_t>(atoms_ * atom_stride), 0.0);
         gemm<double>(context_, 1, d, false, d, true, 0, Matrix<double>(gram_.data(), atoms_, atoms_, atom_stride));
     }
-    if (options_.algorithm != LassoAlgorithm::cd) lipschitz_ = trace_bound(context_, d);
+    if (options_.algorithm != LassoAlgorithm::cd) {
+        lipschitz_ = trace_bound(context_, d);
+        if (lipschitz_ == 0) lipschitz_ = 1;  // any step leads codes on atoms of zeros to zero
+    }
     x_.assign(static_cast<std::size_t>(block * stride), 0.0);
     observed_.assign(masked ? x_.size() : 0, 0.0);
     correlations_.assign(static_cast<std::size_t>(block * atom_stride), 0.0);
@@ -166,7 +169,10 @@ std::int64_t LassoSolver<T>::encode(Matrix<const T> x, LassoPenalty alpha, Matri
             }
             row.codes = codes_.data() + i * atoms_;
             row.n_iter = 0;
-            std::copy(codes.row(i), codes.row(i) + atoms_, row.codes);
+            for (std::int64_t j = 0; j < atoms_; ++j) {
+                // An infinite penalty of a code to start from would make all objectives infinite, and alike.
+                row.codes[j] = row.alpha[j] == std::numeric_limits<double>::infinity() ? 0.0 : codes.row(i)[j];
+            }
             solve(row, scratch);
             std::copy(row.codes, row.codes + atoms_, codes.row(i));
             gaps[i] = row.gap;

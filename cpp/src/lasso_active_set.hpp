@@ -69,7 +69,7 @@ public:
     }
 
     // Brings slots that have come since into the inverse. Where an atom is a combination of those there, codes move along
-    // it, which changes the penalty only, until one of them is zero: what is left is independent.
+    // it, the way the objective falls, until one of them is zero: what is left is independent.
     void extend_inverse() {
         while (solved_ < size_) {
             const std::int64_t k = solved_;
@@ -78,7 +78,7 @@ public:
                         lasso_padded(k), s_.weight);
             Real rest = local[k] - dot(local, s_.weight, k / 8 * 8);  // past k, rows hold anything
             for (std::int64_t i = k / 8 * 8; i < k; ++i) rest -= local[i] * s_.weight[i];
-            if (rest > Real(1e-10) * local[k]) {
+            if (rest > Real(1e-13) * local[k]) {
                 border(k, rest);
                 ++solved_;
             } else {
@@ -194,9 +194,10 @@ private:
 
     // Slot k is sum_i weight_i of the slots before it. The slot whose code is zero after the move.
     std::int64_t move_along(std::int64_t k) {
-        const auto signed_penalty = [&](std::int64_t i) { return s_.value[i] > 0 ? s_.penalty[i] : -s_.penalty[i]; };
-        Real rise = signed_penalty(k);
-        for (std::int64_t i = 0; i < k; ++i) rise -= s_.weight[i] * signed_penalty(i);
+        // The gradients tell nearly dependent atoms apart; they cancel where dependence is exact.
+        const auto rise_of = [&](std::int64_t i) { return (s_.value[i] > 0 ? s_.penalty[i] : -s_.penalty[i]) - s_.gradient[i]; };
+        Real rise = rise_of(k);
+        for (std::int64_t i = 0; i < k; ++i) rise -= s_.weight[i] * rise_of(i);
         // k goes by +t or -t, those before it by the opposite times their weights.
         Real way = rise > 0 || (rise == 0 && s_.value[k] > 0) ? -1 : 1;
         Real least = way * s_.value[k] < 0 ? std::fabs(s_.value[k]) : infinity;

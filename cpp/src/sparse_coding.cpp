@@ -41,6 +41,10 @@ public:
             context_.poll(done_before + share_of_all * static_cast<double>(done) / static_cast<double>(x_.rows));
             const std::int64_t rows = std::min(update_every_, x_.rows - done);
             const double objective = step(done, rows, record);
+            if (!std::isfinite(objective)) {
+                throw DivergenceError(message("sparse_coding_train: the objective of rows ", done, " to ", done + rows - 1,
+                                              " of pass ", work_.epochs, " is ", objective, ": values are too large"));
+            }
             done += rows;
             record.objective += objective;
             record.converged = no_longer_improves(objective / static_cast<double>(rows), rows);
@@ -171,6 +175,8 @@ private:
         state_.covariance = caller.covariance;
         state_.projections = caller.projections;
         copy(Matrix<const double>(dictionary()), state_.dictionary);
+        // As it is read when learning goes on in another call: so many passes are the same in one call or in several.
+        copy(Matrix<const T>(state_.dictionary), dictionary());
         copy(Matrix<const double>(work_.covariance), state_.covariance);
         copy(Matrix<const double>(work_.projections), state_.projections);
         std::copy(idle_.begin(), idle_.end(), state_.idle);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
@@ -10,7 +11,8 @@ import scipy.sparse as sp
 
 from . import _core
 from ._lasso import ALGORITHMS, threads
-from ._validation import check_finite, tell
+from ._rbm_sampling import new_seed
+from ._validation import check_finite, float_dtype, tell
 from .image import Patches
 
 _BLOCK = 16384  # rows of CSR matrices and patches in memory at a time
@@ -22,17 +24,21 @@ _QUANTITIES = ("objective", "density", "redrawn")
 class DictionaryLearner:
     """All that learning changes; `give` shows it to the user as attributes."""
 
-    PRIVATE: ClassVar = ("_covariance", "_projections", "_idle", "_counters", "_smoothed", "_seed")
+    PRIVATE: ClassVar = ("_covariance", "_projections", "_idle", "_counters", "_smoothed", "_seed", "_learned")
 
     def __init__(self, state: dict[str, Any], history: dict[str, list[float]], seed: int) -> None:
         self._state, self._history, self._seed = state, history, seed
-        self._new: list[list[float]] = []
 
     @staticmethod
-    def checked(who: str, data: Any) -> Any:
+    def checked(estimator: Any, who: str, data: Any) -> Any:
         """Rows as learning reads them: dense, CSR or patches, all finite."""
         if not isinstance(data, Patches):  # whose images were checked
             check_finite(who, data)
+        if estimator.batch_size is None and not isinstance(data, np.ndarray):
+            raise ValueError(
+                f"{who} is {'patches' if isinstance(data, Patches) else 'sparse'}, but batch_size=None needs all of it "
+                "in memory; give a batch_size, or X as an array"
+            )
         return data
 
     @classmethod
@@ -43,34 +49,32 @@ class DictionaryLearner:
             dictionary = _drawn_rows(data, n_atoms, dtype, seed)
         else:
             dictionary = _given(estimator, n_atoms, n_features, dtype)
-        state = {
-            "dictionary": dictionary,
-            "covariance": np.zeros((n_atoms, n_atoms)),
-            "projections": np.zeros((n_atoms, n_features)),
-            "idle": np.zeros(n_atoms),
-            "counters": np.zeros(3, np.int64),
-            "smoothed": np.zeros(2),
-        }
-        return cls(state, {name: [] for name in _QUANTITIES}, seed)
+        return cls(_fresh(dictionary), {name: [] for name in _QUANTITIES}, seed)
 
     @classmethod
     def resume(cls, estimator: Any) -> DictionaryLearner:
-        components = np.array(estimator.components_, order="C")
-        n_atoms, n_features = estimator._projections.shape
-        if components.shape != (n_atoms, n_features):
-            raise ValueError(
-                f"{type(estimator).__name__}: components_ is {components.shape}, learning goes on with "
-                f"{n_atoms, n_features}"
-            )
-        check_finite(f"{type(estimator).__name__}: components_", components)
-        kept = {name: getattr(estimator, f"_{name}").copy() for name in ("covariance", "projections", "idle")}
-        kept |= {"counters": estimator._counters.copy(), "smoothed": estimator._smoothed.copy()}
-        history = {name: list(values) for name, values in estimator.history_.items()}
-        return cls({"dictionary": components, **kept}, history, estimator._seed)
+        """Goes on with the estimator's components_, and with the statistics if it was these that they led to."""
+        who = f"{type(estimator).__name__}: components_"
+        given = np.asarray(estimator.components_)
+        check_finite(who, given)
+        if given.ndim != 2 or 0 in given.shape:
+            raise ValueError(f"{who} is {given.shape}, (n_components, n_features) is needed")
+        state = _fresh(np.array(given, dtype=float_dtype(given), order="C"))
+        seed = getattr(estimator, "_seed", None)
+        history = {name: list(values) for name, values in getattr(estimator, "history_", {}).items()}
+        if getattr(estimator, "_learned", None) == _digest(state["dictionary"]):
+            state |= {name: getattr(estimator, f"_{name}").copy() for name in state if name != "dictionary"}
+        state["counters"][1] = getattr(estimator, "n_iter_", 0)
+        return cls(
+            state,
+            history or {name: [] for name in _QUANTITIES},
+            new_seed(estimator.random_state) if seed is None else seed,
+        )
 
     def give(self, estimator: Any) -> None:
         """The state after the last whole pass, as the estimator's attributes."""
         estimator.components_ = self._state["dictionary"]
+        estimator._learned = _digest(self._state["dictionary"])
         for name in ("covariance", "projections", "idle", "counters", "smoothed"):
             setattr(estimator, f"_{name}", self._state[name])
         estimator._seed = self._seed
@@ -86,74 +90,80 @@ class DictionaryLearner:
         """So many passes; `on_pass` is called after each, true stops."""
         if n_passes == 0:
             return
-        atoms = self._state["dictionary"].astype(np.float64)
-        if estimator.positive_dict:
-            atoms = np.maximum(atoms, 0)
-        norms = np.linalg.norm(atoms, axis=1, keepdims=True)
-        atoms /= np.where(norms > 0, norms, 1)
-        self._state["dictionary"] = np.ascontiguousarray(atoms, self._state["dictionary"].dtype)
+        self._start(positive=bool(estimator.positive_dict))
         if isinstance(data, np.ndarray):
+
+            def on_epoch(values: list[float]) -> bool:
+                for name, value in zip(_QUANTITIES, values, strict=True):
+                    self._history[name].append(value)
+                return on_pass()
+
             rows = np.ascontiguousarray(data, dtype=self._state["dictionary"].dtype)
-            self._call(estimator, rows, len(rows), n_passes, on_pass, stops=stops, shuffle=bool(estimator.shuffle))
+            shuffle = bool(estimator.shuffle)
+            self._call(estimator, self._state, rows, len(rows), n_passes, on_epoch, stops=stops, shuffle=shuffle)
             return
-        if estimator.batch_size is None:
-            raise ValueError(
-                f"{type(estimator).__name__}: batch_size=None needs all of X in memory, but X is "
-                f"{'patches' if isinstance(data, Patches) else 'sparse'}; give a batch_size, or X as an array"
-            )
-        passes = int(self._state["counters"][1])
-        for done in range(n_passes):
-            stopped = self._pass_in_blocks(estimator, data, passes + done, stops=stops)
+        for _ in range(n_passes):
+            stopped = self._pass_in_blocks(estimator, data, stops=stops)
             if on_pass() or stopped:
                 return
 
-    def _pass_in_blocks(self, estimator: Any, data: Any, n_passes: int, *, stops: bool) -> bool:
-        seen, stopped = [], False
-        for rows in _blocks(
-            data, self._state["dictionary"].dtype, self._seed + n_passes if estimator.shuffle else None
-        ):
-            values: list[float] = []
+    def _start(self, *, positive: bool) -> None:
+        """Brings a dictionary that was given to norm 1, or to what positive_dict asks for."""
+        given = self._state["dictionary"]
+        if self._state["counters"][0] > 0 and not (positive and (given < 0).any()):
+            return
+        atoms = np.maximum(given, 0, dtype=np.float64) if positive else given.astype(np.float64)
+        atoms /= np.maximum(np.abs(atoms).max(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+        norms = np.linalg.norm(atoms, axis=1)
+        self._state["idle"][norms == 0] = np.inf  # redrawn after the first batch
+        atoms /= np.where(norms > 0, norms, 1)[:, None]
+        self._state["dictionary"] = np.ascontiguousarray(atoms, given.dtype)
 
-            def on_block(values: list[float] = values) -> bool:
-                values += [history.pop() for history in self._history.values()]
+    def _pass_in_blocks(self, estimator: Any, data: Any, *, stops: bool) -> bool:
+        """One pass; a failure on the way leaves the state as it was before."""
+        state = {name: array.copy() for name, array in self._state.items()}
+        passes = int(state["counters"][1])
+        seen: list[tuple[int, list[float]]] = []
+        stopped = False
+        for rows in _blocks(data, state["dictionary"].dtype, self._seed + passes if estimator.shuffle else None):
+
+            def on_block(values: list[float], n_rows: int = len(rows)) -> bool:
+                seen.append((n_rows, values))
                 return False
 
-            stopped = self._call(estimator, rows, data.shape[0], 1, on_block, stops=stops, shuffle=False)
-            seen.append((len(rows), values))
+            stopped = self._call(estimator, state, rows, data.shape[0], 1, on_block, stops=stops, shuffle=False)
             if stopped:
                 break
         weights = np.array([n for n, _ in seen], dtype=np.float64)
         objective, density, redrawn = np.array([values for _, values in seen]).T
         summary = (weights @ objective / weights.sum(), weights @ density / weights.sum(), redrawn.sum())
-        for name, value in zip(_QUANTITIES, summary, strict=True):
-            self._history[name].append(float(value))
-        self._state["counters"][1] = n_passes + 1
+        history = {name: [*self._history[name], float(v)] for name, v in zip(_QUANTITIES, summary, strict=True)}
+        state["counters"][1] = passes + 1
+        self._state, self._history = state, history
         return stopped
 
     def _call(
         self,
         estimator: Any,
+        state: dict[str, Any],
         rows: np.ndarray,
         n_rows: int,
         n_passes: int,
-        on_pass: Callable[[], bool],
+        on_pass: Callable[[list[float]], bool],
         *,
         stops: bool,
         shuffle: bool,
     ) -> bool:
         quantities = np.zeros((n_passes, len(_QUANTITIES)))
-        first = int(self._state["counters"][1])
+        first = int(state["counters"][1])
 
         def on_epoch() -> bool:
-            row = quantities[int(self._state["counters"][1]) - first - 1]
-            for name, value in zip(_QUANTITIES, row.tolist(), strict=True):
-                self._history[name].append(value)
-            return on_pass()
+            return on_pass(quantities[int(state["counters"][1]) - first - 1].tolist())
 
         whole = estimator.batch_size is None
         return _core.sparse_coding_train(  # type: ignore[call-arg]
-            rows, *(self._state[name] for name in ("dictionary", "covariance", "projections", "idle", "counters")),
-            self._state["smoothed"], quantities, float(estimator.alpha),
+            rows, *(state[name] for name in ("dictionary", "covariance", "projections", "idle", "counters")),
+            state["smoothed"], quantities, float(estimator.alpha),
             ALGORITHMS.get(estimator.fit_algorithm, "cd"), float(estimator.transform_tol),
             int(estimator.transform_max_iter), bool(estimator.positive_code), bool(estimator.positive_dict),
             0 if whole else int(estimator.batch_size), _FORGETTING, shuffle, self._seed,
@@ -169,6 +179,24 @@ class DictionaryLearner:
                 f"{type(estimator).__name__}: all codes of the last pass are zero at alpha={estimator.alpha:g}; the "
                 "dictionary is of rows of X as they were drawn; use a smaller alpha"
             )
+
+
+def _fresh(dictionary: np.ndarray) -> dict[str, Any]:
+    """The state before the first update."""
+    n_atoms, n_features = dictionary.shape
+    return {
+        "dictionary": dictionary,
+        "covariance": np.zeros((n_atoms, n_atoms)),
+        "projections": np.zeros((n_atoms, n_features)),
+        "idle": np.zeros(n_atoms),
+        "counters": np.zeros(3, np.int64),
+        "smoothed": np.zeros(2),
+    }
+
+
+def _digest(dictionary: np.ndarray) -> str:
+    """Tells whether components_ is still what learning left: users may assign it, or write into it."""
+    return hashlib.blake2b(dictionary.tobytes(), digest_size=16).hexdigest()
 
 
 def _given(estimator: Any, n_atoms: int, n_features: int, dtype: np.dtype) -> np.ndarray:
@@ -205,4 +233,7 @@ def _blocks(data: Any, dtype: np.dtype, seed: int | None) -> Iterator[np.ndarray
     order = np.arange(n) if seed is None else np.random.default_rng(seed).permutation(n)
     for first in range(0, n, _BLOCK):
         rows = data[order[first : first + _BLOCK]]
-        yield np.ascontiguousarray(rows.toarray() if sp.issparse(rows) else rows, dtype=dtype)
+        block = np.ascontiguousarray(rows.toarray() if sp.issparse(rows) else rows, dtype=dtype)
+        if isinstance(data, Patches):  # images are not copied: they may have been written to since they were checked
+            check_finite(f"{data!r}", block)
+        yield block

@@ -69,7 +69,7 @@ def sparse_encode(
     positive : bool, default=False
         Whether codes must not be negative.
     init : array-like of shape (n_samples, n_components), default=None
-        Codes to start from; zeros if None.
+        Codes to start from, not negative with `positive`; zeros if None.
     mask : array-like of bool of shape (n_samples, n_features), default=None
         True where an entry of X is observed; the sum of squares is over these only. What X holds elsewhere (NaN, say)
         does not count. All are observed if None.
@@ -120,7 +120,7 @@ def sparse_encode(
     penalty = _penalty(alpha, shape)
     observed = _observed(mask, X.shape)
     check_finite(f"{who}: X", X, observed, advice="; say with mask what is observed")
-    codes = np.zeros(shape, dtype) if init is None else _start(init, shape, dtype)
+    codes = np.zeros(shape, dtype) if init is None else _start(init, shape, dtype, positive)
     gaps = np.empty(shape[0])
     solve = _Solver(D, ALGORITHMS[algorithm], float(tol), int(max_iter), bool(positive), threads(who, n_jobs))
     left = 0
@@ -266,11 +266,14 @@ def _observed(mask: Any, shape: tuple[int, int]) -> np.ndarray | None:
     return observed
 
 
-def _start(init: Any, shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
+def _start(init: Any, shape: tuple[int, int], dtype: np.dtype, positive: bool) -> np.ndarray:
     codes = np.array(init, dtype=dtype, order="C")
     if codes.shape != shape:
         raise ValueError(f"sparse_encode: init is {codes.shape}, {shape} is needed")
     check_finite("sparse_encode: init", codes)
+    if positive and (codes < 0).any():
+        i, j = np.argwhere(codes < 0)[0]
+        raise ValueError(f"sparse_encode: init is {codes[i, j]:g} for row {i}, atom {j}; positive=True needs 0 or more")
     return codes
 
 

@@ -75,7 +75,7 @@ class Patches:
                 place = self._places[i][place]
             row, column = np.divmod(place, self._grid(self._windows[i])[1])
             out[mine] = self._windows[i][row + self._margin, column + self._margin]
-        flat = out.reshape(len(index), -1)
+        flat = out.reshape(len(index), self.shape[1])
         if self._remove_mean:
             flat -= flat.mean(axis=1, keepdims=True)
         return flat
@@ -179,7 +179,7 @@ def reconstruct_from_patches_2d(patches: Any, image_size: tuple[int, int], patch
 
     Parameters
     ----------
-    patches : array of shape (n_patches, height * width), or iterable of such arrays one after another
+    patches : Patches, array of shape (n_patches, height * width), or iterable of such arrays one after another
         In the order of `extract_patches_2d` without `max_patches` and `margin`.
     image_size : tuple (height, width)
     patch_size : tuple (height, width)
@@ -202,6 +202,8 @@ def reconstruct_from_patches_2d(patches: Any, image_size: tuple[int, int], patch
     (height, width), (p, q) = image_size, patch_size
     rows, columns = height - p + 1, width - q + 1
     total, done = None, 0
+    if isinstance(patches, Patches):
+        patches = patches.batches(4096)
     batches: Iterable[np.ndarray] = [patches] if isinstance(patches, np.ndarray) else patches
     for batch in batches:
         if batch.ndim != 2 or batch.shape[1] != p * q or done + len(batch) > rows * columns:

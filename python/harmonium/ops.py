@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from . import _core
 from ._validation import bit_words, float_dtype, states
 
-__all__ = ["bernoulli", "binary_gemm", "binary_gemm_tn", "gemm", "pack_bits", "uniform", "unpack_bits"]
+__all__ = ["bernoulli", "binary_gemm", "binary_gemm_tn", "gemm", "pack_bits", "shrink", "uniform", "unpack_bits"]
 
 
 def pack_bits(X: Any) -> np.ndarray:
@@ -149,6 +149,38 @@ def binary_gemm_tn(A: Any, B: np.ndarray, *, n_columns: int | None = None) -> np
     """
     B = _numbers(B)
     return _core.binary_gemm_tn(_bits(A, B.dtype, n_columns), B)
+
+
+def shrink(X: np.ndarray, a: Any, *, positive: bool = False) -> np.ndarray:
+    """Soft thresholding, sign(x) max(abs(x) - a, 0): the h that minimises 0.5 (h - x)^2 + a abs(h).
+
+    The proximal operator of the l1 norm (Daubechies, Defrise, De Mol 2004), the step by which the lasso is solved.
+
+    Parameters
+    ----------
+    X : array (n, k), float32 or float64
+    a : float, or array (k,) of one for each column; not negative
+    positive : bool, default=False
+        Whether h must not be negative: max(x - a, 0).
+
+    Returns
+    -------
+    H : array (n, k) in the type of X, with exact zeros
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from harmonium.ops import shrink
+    >>> shrink(np.array([[3.0, -2.0, 0.5]]), 1.0)
+    array([[ 2., -1.,  0.]])
+    """
+    X = _numbers(X)
+    if X.ndim != 2:
+        raise ValueError(f"shrink: X has {X.ndim} dimensions, 2 are needed")
+    thresholds = np.asarray(a, dtype=X.dtype)
+    if thresholds.shape not in ((), (X.shape[1],)):
+        raise ValueError(f"shrink: a is {thresholds.shape}, a number or ({X.shape[1]},) is needed")
+    return _core.shrink(X, np.ascontiguousarray(np.broadcast_to(thresholds, X.shape[1])), positive)
 
 
 def bernoulli(

@@ -14,7 +14,7 @@ from ._callbacks import CallbackMixin, epoch_loop
 from ._dictionary_learning import DictionaryLearner
 from ._lasso import ALGORITHMS, sparse_encode, threads
 from ._rbm_sampling import new_seed
-from ._validation import check_choice, check_flag, check_number, float_dtype
+from ._validation import check_choice, check_finite, check_flag, check_number, float_dtype
 from .image import Patches
 
 __all__ = ["SparseCoder", "SparseCoding"]
@@ -95,6 +95,7 @@ class SparseCoder(_Coder):
     ----------
     n_components_ : int
     n_features_in_ : int
+        Of what `fit` checked, if it was called.
 
     Examples
     --------
@@ -128,11 +129,30 @@ class SparseCoder(_Coder):
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None) -> SparseCoder:
-        """Nothing to learn: returns the coder unchanged."""
+        """Nothing to learn: X is checked, and its feature names are kept.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix of shape (n_samples, n_features)
+        y : ignored
+
+        Returns
+        -------
+        self
+        """
+        self._check_coding()
+        n_features = self._atoms().shape[1]
+        data = check_array(
+            X, accept_sparse="csr", dtype="numeric", ensure_all_finite=False, estimator=self, input_name="X"
+        )
+        check_finite("SparseCoder.fit: X", data)
+        if data.shape[1] != n_features:
+            raise ValueError(f"SparseCoder.fit: X has {data.shape[1]} columns, the dictionary {n_features}")
+        validate_data(self, X, reset=True, skip_check_array=True)
         return self
 
     def transform(self, X: Any, y: Any = None) -> np.ndarray:
-        """Codes of X.
+        """Codes of X, which needs no `fit` before.
 
         Parameters
         ----------
@@ -143,6 +163,8 @@ class SparseCoder(_Coder):
         codes : array of shape (n_samples, n_components), twice as many columns with `split_sign`
         """
         self._check_coding()
+        if hasattr(self, "n_features_in_"):
+            X = validate_data(self, X, reset=False, accept_sparse="csr", dtype="numeric", ensure_all_finite=False)
         return self._encode(X, self._atoms(), 1.0 if self.transform_alpha is None else self.transform_alpha)
 
     def inverse_transform(self, X: Any) -> np.ndarray:
@@ -156,11 +178,6 @@ class SparseCoder(_Coder):
     def n_components_(self) -> int:
         """Number of atoms."""
         return int(self._atoms().shape[0])
-
-    @property
-    def n_features_in_(self) -> int:
-        """Number of features of an atom."""
-        return int(self._atoms().shape[1])
 
     @property
     def _n_features_out(self) -> int:
@@ -311,8 +328,10 @@ class SparseCoding(CallbackMixin, _Coder):
         Raises
         ------
         ValueError
-            If a parameter or X is outside its range; nothing is changed then. An interrupted fit keeps the dictionary
-            of the last whole pass (of the last whole block, of CSR and `Patches`).
+            If a parameter or X is outside its range; nothing is changed then.
+        DivergenceError
+            If values are so large that the objective overflows. A fit that fails or is interrupted keeps the
+            dictionary of the last whole pass.
         """
         self._check_parameters()
         data, dtype = self._rows("fit", X)
@@ -333,17 +352,23 @@ class SparseCoding(CallbackMixin, _Coder):
         Returns
         -------
         self
+
+        Notes
+        -----
+        Learning goes on with ``components_``, which may have been assigned or written to; the statistics of earlier
+        batches are kept unless it was. `n_components` and `dict_init` count in the first call only.
         """
-        if not hasattr(self, "components_"):
-            self._check_parameters()
+        self._check_parameters()
+        fresh = not hasattr(self, "components_")
+        if fresh:
             data, dtype = self._rows("partial_fit", X)
             learner = DictionaryLearner.begin(self, data, dtype, new_seed(self.random_state))
-            self._take_features(X)
-            learner.give(self)
         else:
-            self._check_parameters()
-            data, dtype = self._rows("partial_fit", X, self.components_.dtype)
             learner = DictionaryLearner.resume(self)
+            data, _ = self._rows("partial_fit", X, np.asarray(self.components_).shape[1])
+        if fresh or not hasattr(self, "n_features_in_"):
+            self._take_features(X)
+        learner.give(self)
         return self._learn(learner, data, 1, X, y, stops=False)
 
     def transform(self, X: Any) -> np.ndarray:
@@ -360,7 +385,9 @@ class SparseCoding(CallbackMixin, _Coder):
         check_is_fitted(self)
         self._check_coding()
         X = validate_data(self, X, reset=False, accept_sparse="csr", dtype="numeric", ensure_all_finite=False)
-        return self._encode(X, self.components_, self.alpha if self.transform_alpha is None else self.transform_alpha)
+        return self._encode(
+            X, np.asarray(self.components_), self.alpha if self.transform_alpha is None else self.transform_alpha
+        )
 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """What codes X stand for: X D, of shape (n_samples, n_features)."""
@@ -385,23 +412,20 @@ class SparseCoding(CallbackMixin, _Coder):
     def _fitted_attributes(self) -> dict[str, Any]:
         return {k: v for k, v in vars(self).items() if k.endswith("_") or k in DictionaryLearner.PRIVATE}
 
-    def _rows(self, method: str, X: Any, dtype: Any = None) -> tuple[Any, np.dtype]:
-        """X checked, and the floating type to work in; nothing is changed."""
+    def _rows(self, method: str, X: Any, n_features: int | None = None) -> tuple[Any, np.dtype]:
+        """X checked, of so many features if a number is given, and the floating type it has; nothing is changed."""
         who = f"{type(self).__name__}.{method}"
-        fresh = dtype is None
         if isinstance(X, Patches):
             data = X
-            if not fresh and X.shape[1] != self.n_features_in_:
-                raise ValueError(
-                    f"{who}: patches have {X.shape[1]} pixels, the model has {self.n_features_in_} features"
-                )
-        elif fresh:
+        elif n_features is None:
             data = check_array(
                 X, accept_sparse="csr", dtype="numeric", ensure_all_finite=False, estimator=self, input_name="X"
             )
         else:
             data = validate_data(self, X, reset=False, accept_sparse="csr", dtype="numeric", ensure_all_finite=False)
-        return DictionaryLearner.checked(f"{who}: X", data), np.dtype(dtype) if dtype is not None else float_dtype(data)
+        if n_features is not None and data.shape[1] != n_features:
+            raise ValueError(f"{who}: X has {data.shape[1]} columns, the model has {n_features}")
+        return DictionaryLearner.checked(self, f"{who}: X", data), float_dtype(data)
 
     def _take_features(self, X: Any) -> None:
         if isinstance(X, Patches):
@@ -426,6 +450,11 @@ class SparseCoding(CallbackMixin, _Coder):
             check_flag(who, name, getattr(self, name))
         self._check_coding()
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = self.batch_size is not None  # all rows at once: they must be in memory
+        return tags
+
     @property
     def _n_features_out(self) -> int:
-        return int(self.components_.shape[0]) * (1 + self.split_sign)
+        return len(self.components_) * (1 + self.split_sign)

@@ -45,7 +45,8 @@ struct SparseCodingEpoch {
 // alpha |h|_1, for so many passes over x (n x d), by codes (lasso), code_statistics and dictionary_update batch after batch.
 // Atoms that no code has used for a while become rows of the batch that are not zero, drawn from (seed, stream data, step).
 // The state changes at the end of a pass, all of it together; then on_epoch is called, and true stops.
-// The same bits whatever the number of threads. Throws std::invalid_argument, Interrupted.
+// The same bits whatever the number of threads. Throws std::invalid_argument, Interrupted; DivergenceError where an objective
+// is not finite.
 template <class T>
 void sparse_coding_train(Context& context, Matrix<const T> x, const SparseCodingOptions& options, std::int64_t n_epochs,
                          SparseCodingState<T>& state, const std::function<bool(const SparseCodingEpoch&)>& on_epoch);
