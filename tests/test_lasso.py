@@ -160,7 +160,7 @@ def test_without_a_penalty_codes_are_least_squares(K):
     for penalty, mask in ((some, None), (by_row, None), (by_row, observed)):
         codes, gaps = sparse_encode(x, D, alpha=penalty, mask=mask, return_gap=True)
         # The reference's gap needs a penalty: this one is below what rounding errors of the objective resolve.
-        best = reference.lasso(x, D, np.maximum(penalty, 1e-14), observed=mask, max_sweeps=3000)
+        best = reference.lasso(x, D, np.maximum(penalty, 1e-14), observed=mask, max_sweeps=500)
         primal, least = (reference.lasso_objective(x, D, penalty, h, mask) for h in (codes, best))
         assert (gaps >= 0).all() and (gaps <= 1e-5 * (x**2).sum(axis=1)).all()
         assert (primal <= least + gaps + 1e-12).all()
@@ -279,3 +279,21 @@ def test_sparse_rows_are_those_made_dense():
     x, D, alpha = problem(70, 30, 20)
     x[np.abs(x) < 0.8] = 0
     tolerance.same_bits(sparse_encode(sp.csr_matrix(x), D, alpha=alpha), sparse_encode(x, D, alpha=alpha))
+
+
+def test_a_set_of_atoms_that_only_just_depend_on_each_other():
+    """A row whose working set once passed for independent by rounding errors: its codes went to and fro for ever."""
+    rng = np.random.default_rng(5)
+    D, x = unit_rows(rng.uniform(-1, 1, (40, 9))), rng.uniform(-1, 1, (20_000, 9))[19_255:19_256]
+    codes, gaps = sparse_encode(np.repeat(x, 20, axis=0), D, alpha=0.03, return_gap=True)
+    assert_certified(np.repeat(x, 20, axis=0), D, 0.03, codes, gaps)
+
+
+def test_many_rows_all_reach_the_tolerance():
+    for seed, (K, d) in enumerate([(16, 8), (40, 9), (30, 20), (64, 16)]):
+        rng = np.random.default_rng(seed)
+        D, x = unit_rows(rng.uniform(-1, 1, (K, d))), rng.uniform(-1, 1, (3000, d))
+        for positive in (False, True):
+            codes, gaps = sparse_encode(x, D, alpha=0.03, positive=positive, return_gap=True)  # a warning is an error
+            primal, gap = reference.lasso_gap(x, D, 0.03, codes, positive)
+            assert (gaps <= TOL * primal).all() and (gap <= gaps + 1e-12).all()

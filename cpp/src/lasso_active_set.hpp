@@ -78,7 +78,10 @@ public:
                         lasso_padded(k), s_.weight);
             Real rest = local[k] - dot(local, s_.weight, k / 8 * 8);  // past k, rows hold anything
             for (std::int64_t i = k / 8 * 8; i < k; ++i) rest -= local[i] * s_.weight[i];
-            if (rest > Real(1e-13) * local[k]) {
+            // What w . G w loses of its digits grows with the sizes of the terms that cancel in g_k - G w.
+            Real size = std::sqrt(local[k]);
+            for (std::int64_t i = 0; i < k; ++i) size += std::fabs(s_.weight[i]) * std::sqrt(local_row(i)[i]);
+            if (rest > Real(4e-13) * size * size) {
                 border(k, rest);
                 ++solved_;
             } else {

@@ -114,7 +114,7 @@ void coordinate_descent(LassoRow<Real>& row, LassoScratch<Real>& s) {
     const std::int64_t n = support_of(row, s, row.codes, s.point);
     for (std::int64_t k = 0; k < n && !active.full(); ++k) active.join(s.found[k], -s.point[k], 0);
     active.refresh(infinity);
-    Real before = infinity;
+    Real before = infinity, share = worst_share;
     for (int idle = 0;;) {
         const Excess excess = excess_of(row, s.correlation);
         const Gap now = active.gap(x_squared, excess.ratio);
@@ -122,9 +122,12 @@ void coordinate_descent(LassoRow<Real>& row, LassoScratch<Real>& s) {
         // Where rounding errors are all that is left, the objective no longer falls.
         idle = now.objective < before * (1 - 1e-15) ? 0 : idle + 1;
         if (row.converged || row.n_iter >= row.max_iter || idle > 10) break;
-        before = now.objective;
+        // A rise is a step that rounding errors have spoilt, by atoms too alike: from now on they come one at a time.
+        const bool spoilt = share == worst_share && now.objective > before * (1 + 1e-9);
+        if (spoilt) share = Real(0.999);
+        before = spoilt ? now.objective : std::min(before, now.objective);
         ++row.n_iter;
-        admit(row, s, active, std::max(worst_share * excess.violation, Real(0)));
+        admit(row, s, active, std::max(share * excess.violation, Real(0)));
         active.sweep();
         active.drop_zeros();
         active.extend_inverse();

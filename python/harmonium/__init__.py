@@ -14,7 +14,8 @@ from .factor_analysis import FactorAnalysis  # noqa: E402
 from .linear_factor_model import LinearFactorModel  # noqa: E402
 from .ppca import PPCA  # noqa: E402
 from .rbm import RBM, BernoulliRBM  # noqa: E402
-from .sparse_coding import SparseCoder, SparseCoding  # noqa: E402
+from .sparse_coder import SparseCoder  # noqa: E402
+from .sparse_coding import SparseCoding  # noqa: E402
 from .versions import show_versions  # noqa: E402
 
 __version__ = _core.__version__

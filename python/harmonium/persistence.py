@@ -38,7 +38,8 @@ from .factor_analysis import FactorAnalysis
 from .linear_factor_model import LinearFactorModel
 from .ppca import PPCA
 from .rbm import RBM, BernoulliRBM
-from .sparse_coding import SparseCoder, SparseCoding
+from .sparse_coder import SparseCoder
+from .sparse_coding import SparseCoding
 
 __all__ = ["load", "save"]
 

@@ -1,4 +1,4 @@
-"""Sparse coding: dictionaries learned from data, and codes on dictionaries that are given."""
+"""Sparse coding: dictionaries learned from data."""
 
 from __future__ import annotations
 
@@ -6,190 +6,21 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._callbacks import CallbackMixin, epoch_loop
 from ._dictionary_learning import DictionaryLearner
-from ._lasso import ALGORITHMS, sparse_encode, threads
+from ._lasso import ALGORITHMS
 from ._rbm_sampling import new_seed
-from ._validation import check_choice, check_finite, check_flag, check_number, float_dtype
+from ._validation import check_choice, check_flag, check_number, float_dtype
 from .image import Patches
+from .sparse_coder import Coder
 
-__all__ = ["SparseCoder", "SparseCoding"]
-
-
-class _Coder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """What coders on a dictionary given and on one learned do alike."""
-
-    def _check_coding(self) -> None:
-        who = type(self).__name__
-        if self.transform_algorithm in ("omp", "lars", "threshold"):
-            raise ValueError(
-                f"{who}: transform_algorithm={self.transform_algorithm!r} does not solve the lasso, which is what "
-                "harmonium codes by; use 'auto', or sklearn.decomposition.SparseCoder"
-            )
-        check_choice(who, "transform_algorithm", self.transform_algorithm, tuple(ALGORITHMS))
-        if self.transform_alpha is not None:
-            check_number(who, "transform_alpha", self.transform_alpha, Real, low=0)
-        check_number(who, "transform_tol", self.transform_tol, Real, low=0)
-        check_number(who, "transform_max_iter", self.transform_max_iter, Integral, low=0, high=2**31)
-        for name in ("positive_code", "split_sign"):
-            check_flag(who, name, getattr(self, name))
-        threads(who, self.n_jobs)
-
-    def _encode(self, X: Any, dictionary: np.ndarray, alpha: float) -> np.ndarray:
-        codes = sparse_encode(
-            X, dictionary, algorithm=self.transform_algorithm, alpha=alpha, tol=self.transform_tol,
-            max_iter=self.transform_max_iter, positive=self.positive_code, n_jobs=self.n_jobs, verbose=self.verbose,
-        )  # fmt: skip
-        if not self.split_sign:
-            return codes
-        return np.hstack([np.maximum(codes, 0), np.maximum(-codes, 0)])
-
-    def _decode(self, codes: Any, dictionary: np.ndarray) -> np.ndarray:
-        who = type(self).__name__
-        codes = check_array(codes, accept_sparse="csr", dtype=[np.float64, np.float32], input_name="codes")
-        wanted = (1 + self.split_sign) * len(dictionary)
-        if codes.shape[1] != wanted:
-            raise ValueError(f"{who}.inverse_transform: codes have {codes.shape[1]} columns, {wanted} are needed")
-        if self.split_sign:
-            codes = codes[:, : len(dictionary)] - codes[:, len(dictionary) :]
-        return codes @ dictionary.astype(codes.dtype, copy=False)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
+__all__ = ["SparseCoding"]
 
 
-class SparseCoder(_Coder):
-    """Sparse codes on a dictionary that is given: the lasso of every row, to a certified accuracy.
-
-    scikit-learn's ``SparseCoder`` where it codes by the lasso; `sparse_encode` says what is solved and how.
-
-    Parameters
-    ----------
-    dictionary : array of shape (n_components, n_features)
-        The atoms, in rows; of any norm.
-    transform_algorithm : {"auto", "cd", "fista", "ista"}, default="auto"
-        As `algorithm` of `sparse_encode`.
-    transform_alpha : float, default=None
-        The penalty; 1 if None.
-    split_sign : bool, default=False
-        Whether the codes' positive and negative parts become features of their own.
-    n_jobs : int, default=None
-        Threads: None for harmonium's own number, -1 for all CPUs.
-    positive_code : bool, default=False
-        Whether codes must not be negative.
-    transform_max_iter : int, default=10000
-        Most steps or rounds a row.
-    transform_tol : float, default=1e-6
-        Relative duality gap at which a row is done.
-    verbose : int, default=0
-        1 shows a progress bar.
-
-    Attributes
-    ----------
-    n_components_ : int
-    n_features_in_ : int
-        Of what `fit` checked, if it was called.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from harmonium import SparseCoder
-    >>> SparseCoder(np.eye(3)).transform(np.array([[3.0, -2.0, 0.5]]))
-    array([[ 2., -1.,  0.]])
-    """
-
-    def __init__(
-        self,
-        dictionary: Any,
-        *,
-        transform_algorithm: str = "auto",
-        transform_alpha: float | None = None,
-        split_sign: bool = False,
-        n_jobs: int | None = None,
-        positive_code: bool = False,
-        transform_max_iter: int = 10_000,
-        transform_tol: float = 1e-6,
-        verbose: int = 0,
-    ) -> None:
-        self.dictionary = dictionary
-        self.transform_algorithm = transform_algorithm
-        self.transform_alpha = transform_alpha
-        self.split_sign = split_sign
-        self.n_jobs = n_jobs
-        self.positive_code = positive_code
-        self.transform_max_iter = transform_max_iter
-        self.transform_tol = transform_tol
-        self.verbose = verbose
-
-    def fit(self, X: Any, y: Any = None) -> SparseCoder:
-        """Nothing to learn: X is checked, and its feature names are kept.
-
-        Parameters
-        ----------
-        X : array-like or CSR matrix of shape (n_samples, n_features)
-        y : ignored
-
-        Returns
-        -------
-        self
-        """
-        self._check_coding()
-        n_features = self._atoms().shape[1]
-        data = check_array(
-            X, accept_sparse="csr", dtype="numeric", ensure_all_finite=False, estimator=self, input_name="X"
-        )
-        check_finite("SparseCoder.fit: X", data)
-        if data.shape[1] != n_features:
-            raise ValueError(f"SparseCoder.fit: X has {data.shape[1]} columns, the dictionary {n_features}")
-        validate_data(self, X, reset=True, skip_check_array=True)
-        return self
-
-    def transform(self, X: Any, y: Any = None) -> np.ndarray:
-        """Codes of X, which needs no `fit` before.
-
-        Parameters
-        ----------
-        X : array-like or CSR matrix of shape (n_samples, n_features)
-
-        Returns
-        -------
-        codes : array of shape (n_samples, n_components), twice as many columns with `split_sign`
-        """
-        self._check_coding()
-        if hasattr(self, "n_features_in_"):
-            X = validate_data(self, X, reset=False, accept_sparse="csr", dtype="numeric", ensure_all_finite=False)
-        return self._encode(X, self._atoms(), 1.0 if self.transform_alpha is None else self.transform_alpha)
-
-    def inverse_transform(self, X: Any) -> np.ndarray:
-        """What codes X stand for: X D, of shape (n_samples, n_features)."""
-        return self._decode(X, self._atoms())
-
-    def _atoms(self) -> np.ndarray:
-        return check_array(self.dictionary, dtype="numeric", input_name="dictionary")
-
-    @property
-    def n_components_(self) -> int:
-        """Number of atoms."""
-        return int(self._atoms().shape[0])
-
-    @property
-    def _n_features_out(self) -> int:
-        return self.n_components_ * (1 + self.split_sign)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.requires_fit = False
-        return tags
-
-
-class SparseCoding(CallbackMixin, _Coder):
+class SparseCoding(CallbackMixin, Coder):
     """Sparse coding: a dictionary learned so that few of its atoms make up each row.
 
     Minimises over dictionaries D with rows of norm 1 the mean over rows x of the least, over codes h, of::

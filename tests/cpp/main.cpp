@@ -10,6 +10,7 @@
 namespace harmonium_test {
 void test_ops();
 void test_rbm();
+void test_sparse();
 void test_errors();
 }  // namespace harmonium_test
 
@@ -23,6 +24,7 @@ int main(int argc, char** argv) {
     if (argc > 1 && std::strcmp(argv[1], "level") == 0) return 0;
     harmonium_test::test_ops();
     harmonium_test::test_rbm();
+    harmonium_test::test_sparse();
     harmonium_test::test_errors();
     std::printf("%d checks, %d failed\n", harmonium_test::checks, harmonium_test::failures);
     return harmonium_test::failures > 0;
