@@ -15,7 +15,8 @@ from ._rbm_sampling import new_seed
 from ._validation import check_finite, float_dtype, tell
 from .image import Patches
 
-_BLOCK = 16384  # rows of CSR matrices and patches in memory at a time
+_BLOCK = 16384  # rows of CSR matrices and patches in memory at a time, fewer where rows are long
+_BLOCK_NUMBERS = 2**24
 _FORGETTING = 8.0  # batches weigh t^8: best of 0 to 64 after one to three passes over natural patches and digits
 _REDRAW_AFTER = 1000
 _QUANTITIES = ("objective", "density", "redrawn")
@@ -125,7 +126,8 @@ class DictionaryLearner:
         passes = int(state["counters"][1])
         seen: list[tuple[int, list[float]]] = []
         stopped = False
-        for rows in _blocks(data, state["dictionary"].dtype, self._seed + passes if estimator.shuffle else None):
+        seed = self._seed + passes if estimator.shuffle else None
+        for rows in _blocks(data, state["dictionary"].dtype, int(estimator.batch_size), seed):
 
             def on_block(values: list[float], n_rows: int = len(rows)) -> bool:
                 seen.append((n_rows, values))
@@ -227,12 +229,13 @@ def _drawn_rows(data: Any, n_atoms: int, dtype: np.dtype, seed: int) -> np.ndarr
     return np.ascontiguousarray(atoms, dtype=dtype)
 
 
-def _blocks(data: Any, dtype: np.dtype, seed: int | None) -> Iterator[np.ndarray]:
-    """All rows, in an order drawn from the seed, so many at a time."""
-    n = data.shape[0]
+def _blocks(data: Any, dtype: np.dtype, batch_size: int, seed: int | None) -> Iterator[np.ndarray]:
+    """All rows, in an order drawn from the seed, whole batches of them at a time."""
+    n, n_features = data.shape
+    step = max(min(_BLOCK, _BLOCK_NUMBERS // n_features) // batch_size, 1) * batch_size
     order = np.arange(n) if seed is None else np.random.default_rng(seed).permutation(n)
-    for first in range(0, n, _BLOCK):
-        rows = data[order[first : first + _BLOCK]]
+    for first in range(0, n, step):
+        rows = data[order[first : first + step]]
         block = np.ascontiguousarray(rows.toarray() if sp.issparse(rows) else rows, dtype=dtype)
         if isinstance(data, Patches):  # images are not copied: they may have been written to since they were checked
             check_finite(f"{data!r}", block)

@@ -19,7 +19,7 @@ from ._validation import check_choice, check_finite, check_flag, check_number, f
 
 # Scikit-learn's names for the same minimiser stand for the fastest solver.
 ALGORITHMS = {"auto": "cd", "cd": "cd", "fista": "fista", "ista": "ista", "lasso_cd": "cd", "lasso_lars": "cd"}
-ROWS_AT_A_TIME = 4096  # that are converted or made dense
+NUMBERS_AT_A_TIME = 2**22  # that are converted or made dense
 _NEARLY_FREE = 1e-10  # stands for alpha = 0 where codes may not be negative, times what reaches any atom
 
 
@@ -289,7 +289,7 @@ def threads(who: str, n_jobs: int | None) -> int:
 def row_blocks(X: Any, dtype: np.dtype) -> Iterator[tuple[slice, np.ndarray]]:
     """The rows of X as contiguous arrays of this type: all of them where they are that already, else some at a time."""
     ready = not sp.issparse(X) and X.dtype == dtype and X.flags.c_contiguous
-    step = max(X.shape[0], 1) if ready else ROWS_AT_A_TIME
+    step = max(X.shape[0], 1) if ready else max(NUMBERS_AT_A_TIME // X.shape[1], 256)
     for first in range(0, X.shape[0], step):
         rows = slice(first, min(first + step, X.shape[0]))
         block = X[rows].toarray() if sp.issparse(X) else X[rows]

@@ -149,7 +149,7 @@ class SparseCoding(CallbackMixin, Coder):
         Parameters
         ----------
         X : array-like, CSR matrix or harmonium.image.Patches of shape (n_samples, n_features)
-            CSR and `Patches` are made dense 16384 rows at a time; batches do not span two such blocks.
+            CSR and `Patches` are made dense some batches at a time, at most 16384 rows.
         y : ignored
 
         Returns
