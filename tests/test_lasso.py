@@ -218,7 +218,7 @@ def test_rates(algorithm):
         best = sparse_encode(x, D, alpha=alpha, tol=1e-13)
         least, left = reference.lasso_gap(x, D, alpha, best)
         constant = _core.lipschitz_bound(D) * ((start - best) ** 2).sum(axis=1)
-        for k in [*range(1, 20), *range(20, 100, 10)]:
+        for k in range(1, 101):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)  # stopped on purpose
                 h = sparse_encode(x, D, alpha=alpha, tol=0.0, max_iter=k, algorithm=algorithm, init=start)
