@@ -221,3 +221,36 @@ def unit_temper(
     seed: int,
     progress: Progress,
 ) -> tuple[Array, Array]: ...
+
+class AutoencoderModel:
+    n_parameters: int
+    layers: list[tuple[int, int, int, int, bool]]
+    def __init__(
+        self,
+        encoder: list[int],
+        decoder: list[int],
+        activation: str,
+        code_activation: str,
+        tied: bool,
+        groups: list[tuple[str, int]],
+    ) -> None: ...
+
+def autoencoder_train(
+    model: AutoencoderModel,
+    x: States,
+    validation: States | None,
+    theta: Array,
+    kept: Array,
+    counters: Array,
+    rate_factor: Array,
+    quantities: Array,
+    settings: dict[str, Any],
+    on_epoch: Callable[[], bool],
+) -> None: ...
+def autoencoder_loss(
+    model: AutoencoderModel, x: States, theta: Array, gradient: Array | None, settings: dict[str, Any]
+) -> float: ...
+def autoencoder_encode(model: AutoencoderModel, theta: Array, x: States) -> Array: ...
+def autoencoder_decode(model: AutoencoderModel, theta: Array, x: States) -> Array: ...
+def autoencoder_score(model: AutoencoderModel, theta: Array, x: States) -> Array: ...
+def autoencoder_jacobian(model: AutoencoderModel, theta: Array, x: States) -> Array: ...

@@ -32,6 +32,7 @@ import safetensors
 import safetensors.numpy
 from sklearn.utils.validation import check_is_fitted
 
+from .autoencoder import Autoencoder
 from .classifier import RBMClassifier
 from .factor_analysis import FactorAnalysis
 from .linear_factor_model import LinearFactorModel
@@ -45,7 +46,8 @@ FORMAT_VERSION = 1
 
 # The only classes a file can name. A new estimator is added here.
 _CLASSES: dict[str, Any] = {
-    cls.__name__: cls for cls in (RBM, BernoulliRBM, RBMClassifier, PPCA, FactorAnalysis, LinearFactorModel)
+    cls.__name__: cls
+    for cls in (RBM, BernoulliRBM, RBMClassifier, PPCA, FactorAnalysis, LinearFactorModel, Autoencoder)
 }
 
 _PLAIN = "biufUO"  # kinds of arrays whose elements JSON holds, objects among them if they are such

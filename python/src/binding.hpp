@@ -153,5 +153,6 @@ private:
 void bind_ops(py::module_& m);
 void bind_rbm(py::module_& m);
 void bind_units(py::module_& m);
+void bind_autoencoder(py::module_& m);
 
 }  // namespace harmonium_python
