@@ -20,8 +20,8 @@ def initial_weights(
     """W (inputs, outputs) of one layer, drawn from (seed, layer).
 
     glorot: uniform with variance 2 / (inputs + outputs), of sigmoid units sixteen times that, as their slope at 0 is
-    1/4 (Glorot, Bengio 2010). he: uniform with variance 2 / inputs (He, Zhang, Ren, Sun 2015). sparse: 15 standard normal
-    weights into every unit, the rest 0 (Martens 2010). auto: he for relu and softplus, else glorot.
+    1/4 (Glorot, Bengio 2010). he: uniform with variance 2 / inputs (He, Zhang, Ren, Sun 2015). sparse: 15 standard
+    normal weights into every unit, the rest 0 (Martens 2010). auto: he for relu and softplus, else glorot.
     """
     inputs, outputs = shape
     u = ops.uniform(shape, seed=seed, stream=_WEIGHTS_STREAM, step=2 * layer, dtype=np.float64)

@@ -12,8 +12,8 @@ class Autoencoder(AutoencoderTraining):
 
     Layers a = f(a' W + c) of any number (Rumelhart, Hinton, Williams 1986; Hinton, Salakhutdinov 2006). With corrupted
     input it is a denoising autoencoder (Vincent et al. 2010), with a penalty on dh / dx a contractive one (Rifai et al.
-    2011). What is minimised is the mean over rows of ``-log p(x | h) + contraction norm(dh / dx)^2``, plus ``alpha / 2`` times
-    the squared weights.
+    2011). What is minimised is the mean over rows of ``-log p(x | h) + contraction norm(dh / dx)^2``, plus
+    ``alpha / 2`` times the squared weights.
 
     Parameters
     ----------
@@ -59,7 +59,8 @@ default="bernoulli"
         lbfgs and cg are SciPy's, on all rows at once; corruption is then drawn once.
     learning_rate : {"constant", "invscaling", "adaptive", "linear", "exponential"}, default="constant"
         invscaling: divided by t ** power_t at step t. adaptive: divided by 5 whenever training would stop by `tol`,
-        which it does at 1e-6. linear, exponential: to a hundredth within `max_iter` epochs, by equal differences or ratios.
+        which it does at 1e-6. linear, exponential: to a hundredth within `max_iter` epochs, by equal differences or
+        ratios.
     learning_rate_init : float or None, default=None
         Of the gradient of the mean over a batch. None: 0.001, of sgd and adagrad 0.01.
     power_t : float, default=0.5
