@@ -173,8 +173,8 @@ class CheckedAutoencoder(BaseAutoencoder):
         n_held = int(np.ceil(self.validation_fraction * X.shape[0]))
         if n_held >= X.shape[0]:
             raise ValueError(
-                f"{who} has {X.shape[0]} rows, validation_fraction={self.validation_fraction} of them leave none to "
-                "train on"
+                f"{who} has n_samples={X.shape[0]}, validation_fraction={self.validation_fraction} of them leave none "
+                "to train on"
             )
         order = np.argsort(ops.uniform((X.shape[0], 1), seed=seed, stream=_SPLIT_STREAM, dtype=np.float64)[:, 0])
         return X[np.sort(order[n_held:])], X[np.sort(order[:n_held])]

@@ -56,7 +56,6 @@ def _rbm(model: Any, data: Any, rows: Any, layer: int, width: int, activation: s
         n_iter=model.pretraining_iter,
         batch_size=model.batch_size,
         momentum=0.5,
-        weight_decay=0.0002,
         check_range=model.check_range,
         n_categories=_categories(data) if layer == 0 else None,
         verbose=model.verbose,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from scipy.special import ndtri
 
@@ -39,20 +37,28 @@ def initial_weights(
     return ((2 * u - 1) * np.sqrt(3 * variance)).astype(dtype)
 
 
-def mean_of_columns(states: _core.States, data: Any) -> np.ndarray:
-    """Means of the network's columns over the rows of `data`, the array behind the states."""
-    return np.asarray(data.mean(axis=0, dtype=np.float64)).ravel()
-
-
-def centre_outputs(
-    network: _core.AutoencoderModel, theta: np.ndarray, states: _core.States, wanted: np.ndarray, bias: np.ndarray
+def settle_outputs(
+    network: _core.AutoencoderModel,
+    theta: np.ndarray,
+    parts: tuple[list[np.ndarray], list[np.ndarray]],
+    states: _core.States,
+    wanted: np.ndarray,
+    spread: np.ndarray,
 ) -> None:
-    """Set the output bias so that the mean of the output layer's input over these rows is what is wanted.
+    """Shrink the output layer's weights until its input varies over these rows by no more than `spread` around its
+    mean, and set its bias so that this mean is `wanted`: whatever the scale of X, training begins near the columns' means.
 
-    With bias 0 and a gaussian likelihood the network gives that input itself.
+    network has a gaussian likelihood, whose mean is that input itself; parts are views of theta.
     """
-    bias[:] = 0
-    z = _core.autoencoder_decode(
-        network, theta, _core.States.from_dense(_core.autoencoder_encode(network, theta, states))
-    )
-    bias[:] = wanted - z.mean(axis=0, dtype=np.float64)
+    coefs, intercepts = parts
+    intercepts[-1][:] = 0
+    for _ in range(12):
+        codes = _core.autoencoder_encode(network, theta, states)
+        z = _core.autoencoder_decode(network, theta, _core.States.from_dense(codes)).astype(np.float64)
+        mean = z.mean(axis=0)
+        excess = float(np.sqrt((((z - mean) / spread) ** 2).mean()))
+        if not excess > 1:
+            break
+        # Tied weights are both the first and the last layer's: a linear network's output goes with their square.
+        coefs[-1][:] *= max(excess**-0.7, 1e-3)
+    intercepts[-1][:] = wanted - mean

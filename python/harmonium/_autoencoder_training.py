@@ -9,18 +9,19 @@ from typing import Any
 
 import numpy as np
 import scipy.optimize
+from sklearn.utils.metaestimators import available_if
 
 from . import _core
 from ._autoencoder_checks import CheckedAutoencoder, TrainingData
 from ._autoencoder_pretraining import pretrained_layers
-from ._autoencoder_start import centre_outputs, initial_weights
+from ._autoencoder_start import initial_weights, settle_outputs
 from ._callbacks import CallbackMixin, EpochLoop, epoch_loop
 from ._rbm_sampling import new_seed
 
 _KEPT = {"sgd": 0, "momentum": 1, "nesterov": 1, "adagrad": 1, "rmsprop": 1, "adam": 2}  # values for each parameter
-_RATES = {"sgd": 0.01, "momentum": 0.001, "nesterov": 0.001, "adagrad": 0.01}  # of the others 0.001
+_RATES = {"sgd": 0.05, "momentum": 0.01, "nesterov": 0.01, "adagrad": 0.01}  # of the others 0.001
 _LEAST_RATE = 1e-6  # where learning_rate="adaptive" gives up
-_FEW = 1000  # rows that the output bias is set by
+_FEW = 1000  # rows that the output layer is set by
 
 
 @dataclass
@@ -44,6 +45,14 @@ class Progress:
             self.stale = 0
             return False
         return True
+
+
+def _takes_batches(model: Any) -> bool:
+    if model.solver in ("lbfgs", "cg"):
+        raise AttributeError(
+            f"{type(model).__name__}: solver={model.solver!r} has no partial_fit, it needs all rows at once"
+        )
+    return True
 
 
 class Record:
@@ -105,6 +114,7 @@ class AutoencoderTraining(CallbackMixin, CheckedAutoencoder):
                 self._start(X, data, seed)
             return self._train(data, self.max_iter, X, y)
 
+    @available_if(_takes_batches)
     def partial_fit(self, X: Any, y: Any = None) -> Any:
         """Train on with one pass over X, in batches; the first call starts as `fit` does, without `pretraining`.
 
@@ -119,10 +129,6 @@ class AutoencoderTraining(CallbackMixin, CheckedAutoencoder):
         -------
         self
         """
-        if self.solver in ("lbfgs", "cg"):
-            raise AttributeError(
-                f"{type(self).__name__}: solver={self.solver!r} has no partial_fit, it needs all rows at once"
-            )
         fresh = not hasattr(self, "coefs_")
         seed = self._new_seed(fresh)
         data = self._check_fit("partial_fit", X, seed, fresh=fresh, split=False)
@@ -180,7 +186,8 @@ class AutoencoderTraining(CallbackMixin, CheckedAutoencoder):
             plain = _core.AutoencoderModel(
                 encoder, decoder, self.activation, code_activation, bool(self.tied), [("gaussian", encoder[0])]
             )
-            centre_outputs(plain, theta, data.first_rows(_FEW), wanted, intercepts[-1])
+            spread = data.columns.natural_spread(data.array[:_FEW])
+            settle_outputs(plain, theta, (coefs, intercepts), data.first_rows(_FEW), wanted, spread)
         self._validate(X, reset=True)
         self._begun = True
         self.coefs_, self.intercepts_ = coefs, intercepts
@@ -328,7 +335,7 @@ class AutoencoderTraining(CallbackMixin, CheckedAutoencoder):
         method = "L-BFGS-B" if self.solver == "lbfgs" else "CG"
         options: dict[str, Any] = {"maxiter": n_epochs, "gtol": float(self.tol) * 0.1}
         if method == "L-BFGS-B":
-            options |= {"maxfun": 10 * n_epochs + 100, "maxcor": 20, "ftol": 1e-12}
+            options |= {"maxfun": 10 * n_epochs + 100, "maxcor": 20, "ftol": float(self.tol) * 1e-8}
         try:
             result = scipy.optimize.minimize(
                 loss_and_gradient,

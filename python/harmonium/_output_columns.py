@@ -226,6 +226,16 @@ class OutputColumns:
                 out[block.units] = np.log((part * n + 0.5) / (n + 1))
         return out
 
+    def natural_spread(self, X: Any) -> np.ndarray:
+        """How far the output layer's input may vary at first: half a nat, or half of what real columns vary by."""
+        spread = np.full(self.n_units, 0.5)
+        for block in self.blocks:
+            if block.type in ("gaussian", "laplace"):
+                part = X[:, block.columns]
+                part = part.toarray() if sp.issparse(part) else np.asarray(part)
+                spread[block.units] = 0.5 * np.maximum(np.sqrt(part.var(axis=0, dtype=np.float64).mean()), 1e-6)
+        return spread
+
     def limits(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Least and greatest value of every column of the network: what salt and pepper are."""
         low, high = np.zeros(self.n_units), np.ones(self.n_units)

@@ -49,7 +49,8 @@ default="bernoulli"
         Weight decay: alpha times W is added to its gradient.
     initialization : {"auto", "glorot", "he", "sparse"}, default="auto"
         auto: he for relu and softplus, glorot for others (of sigmoid units with its factor of 4). sparse: 15 weights
-        into each unit (Martens 2010). The output bias starts where the output's mean is the data's.
+        into each unit (Martens 2010). The output layer is then shrunk, if need be, and its bias set, so that training
+        begins near the columns' means.
     pretraining : {"rbm", "layerwise"} or None, default=None
         rbm: a stack of RBMs by contrastive divergence, unrolled (Hinton, Salakhutdinov 2006). layerwise: a stack of
         autoencoders of one layer, with this one's corruption and contraction.
@@ -62,7 +63,7 @@ default="bernoulli"
         which it does at 1e-6. linear, exponential: to a hundredth within `max_iter` epochs, by equal differences or
         ratios.
     learning_rate_init : float or None, default=None
-        Of the gradient of the mean over a batch. None: 0.001, of sgd and adagrad 0.01.
+        Of the gradient of the mean over a batch. None: 0.001, of momentum, nesterov and adagrad 0.01, of sgd 0.05.
     power_t : float, default=0.5
     momentum : float in [0, 1), default=0.9
         Of momentum and nesterov.

@@ -1,6 +1,7 @@
 #include <string>
 #include <utility>
 
+#include "autoencoder_words.hpp"
 #include "binding.hpp"
 #include "harmonium/autoencoder.hpp"
 
@@ -8,37 +9,9 @@ namespace harmonium_python {
 
 namespace {
 
-template <class Value>
-Value named(const char* what, const std::string& name, std::initializer_list<std::pair<const char*, Value>> known) {
-    for (const auto& [word, value] : known) {
-        if (name == word) return value;
-    }
-    throw std::invalid_argument(message(what, "=\"", name, "\" is not known"));
-}
-
-Activation activation_of(const std::string& name) {
-    return named<Activation>("activation", name, {{"identity", Activation::identity}, {"sigmoid", Activation::sigmoid}, {"tanh", Activation::tanh},
-                                                  {"relu", Activation::relu}, {"softplus", Activation::softplus}});
-}
-Likelihood likelihood_of(const std::string& name) {
-    return named<Likelihood>("likelihood", name, {{"bernoulli", Likelihood::bernoulli}, {"gaussian", Likelihood::gaussian}, {"laplace", Likelihood::laplace},
-                                                  {"categorical", Likelihood::categorical}, {"poisson", Likelihood::poisson}});
-}
-Corruption corruption_of(const std::string& name) {
-    return named<Corruption>("corruption", name, {{"none", Corruption::none}, {"masking", Corruption::masking}, {"gaussian", Corruption::gaussian},
-                                                  {"salt_and_pepper", Corruption::salt_and_pepper}});
-}
-
-// Groups: (likelihood, columns).
 AutoencoderModel model_of(const std::vector<std::int64_t>& encoder, const std::vector<std::int64_t>& decoder,
-                          const std::string& activation, const std::string& code_activation, bool tied, const std::vector<std::pair<std::string, std::int64_t>>& groups) {
-    std::vector<OutputGroup> outputs;
-    std::int64_t first = 0;
-    for (const auto& [likelihood, count] : groups) {
-        outputs.push_back({likelihood_of(likelihood), first, count});
-        first += count;
-    }
-    return autoencoder_model(encoder, decoder, activation_of(activation), activation_of(code_activation), tied, std::move(outputs));
+                          const std::string& activation, const std::string& code_activation, bool tied, const Groups& groups) {
+    return autoencoder_model(encoder, decoder, activation_of(activation), activation_of(code_activation), tied, outputs_of(groups));
 }
 
 struct Settings {
@@ -57,9 +30,7 @@ struct Settings {
         options.dropout = number("dropout");
         options.contraction = number("contraction");
         options.weight_decay = number("weight_decay");
-        options.update.rule = named<UpdateRule>("solver", given["rule"].cast<std::string>(),
-                                                {{"sgd", UpdateRule::sgd}, {"momentum", UpdateRule::momentum}, {"nesterov", UpdateRule::nesterov},
-                                                 {"adagrad", UpdateRule::adagrad}, {"rmsprop", UpdateRule::rmsprop}, {"adam", UpdateRule::adam}});
+        options.update.rule = rule_of(given["rule"].cast<std::string>());
         options.update.rate = number("learning_rate_init");
         options.update.momentum = number("momentum");
         options.update.beta_1 = number("beta_1");
