@@ -22,9 +22,7 @@ def draw_columns(kind, n, width, rng):
         "gaussian": lambda: rng.normal(size=(n, width)),
         "laplace": lambda: rng.normal(size=(n, width)),
         "poisson": lambda: rng.poisson(2, (n, width)).astype(float),
-        "categorical": lambda: np.concatenate([np.full((1, width), 2), rng.integers(0, 3, (n - 1, width))]).astype(
-            float
-        ),
+        "categorical": lambda: choices.astype(float),
     }[kind]()
 
 
@@ -101,7 +99,8 @@ def torch_loss(torch, model, X, theta):
     """The same loss written with PyTorch's functions, of a flat vector of parameters."""
     F = torch.nn.functional
     functions = {
-        "identity": lambda z: z, "sigmoid": torch.sigmoid, "tanh": torch.tanh, "softplus": F.softplus, "relu": torch.relu,
+        "identity": lambda z: z, "sigmoid": torch.sigmoid, "tanh": torch.tanh, "softplus": F.softplus,
+        "relu": torch.relu,
     }  # fmt: skip
     at, layers = 0, []
     hidden = list(model.hidden_layer_sizes)

@@ -46,7 +46,8 @@ def settle_outputs(
     spread: np.ndarray,
 ) -> None:
     """Shrink the output layer's weights until its input varies over these rows by no more than `spread` around its
-    mean, and set its bias so that this mean is `wanted`: whatever the scale of X, training begins near the columns' means.
+    mean, and set its bias so that this mean is `wanted`: whatever the scale of X, training begins near the columns'
+    means.
 
     network has a gaussian likelihood, whose mean is that input itself; parts are views of theta.
     """
