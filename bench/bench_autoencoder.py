@@ -4,8 +4,8 @@
 
 784-500-784 and 784-1000-500-250-30 with its mirror, sigmoid units, bernoulli likelihood, tied and free weights, Adam,
 float32. A round times one call of `partial_fit` (checks of X and the loss included) and one epoch of the same in
-PyTorch (bench/torch_autoencoder.py), with torch.optim.Adam as it is and in its fused form. The share of the peak counts each
-product as 2 n k m operations however it is computed, products by the derivative of the first layer's input not at all.
+PyTorch (bench/torch_autoencoder.py), with torch.optim.Adam as it is and in its fused form. The share of the peak counts
+each product as 2 n k m operations however it is computed; the derivative by the first layer's input is none of them.
 """
 
 from __future__ import annotations

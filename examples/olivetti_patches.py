@@ -2,9 +2,9 @@
 
 The picture has three rows: faces of people that were not trained on, what 625-2000-1000-500-30 and its mirror makes of
 them, and what 30 principal components do. Hinton and Salakhutdinov's setting, as far as their paper tells: 25 x 25
-pixels out of the 64 x 64 faces, turned by up to 90 degrees, magnified 1.4 to 1.8 times and sampled at every second pixel;
-every patch with mean 0, all of them with mean variance 1. The split: people 0 to 29 are trained on, people 30 to 39 are
-the test. Layers are pretrained by RBMs, of real pixels first, then unrolled and fine-tuned on the squared error.
+pixels out of the 64 x 64 faces, turned by up to 90 degrees, magnified 1.4 to 1.8 times and sampled at every second
+pixel; every pixel with mean 0, all of them with mean variance 1. The split: people 0 to 29 are trained on,
+people 30 to 39 are the test. Layers are pretrained by RBMs, of real pixels first, then unrolled and fine-tuned on the squared error.
 
 Data: DIR/olivetti_faces.npz with `images` (400, 64, 64) and `targets`, ten pictures of each of 40 people.
 
@@ -57,9 +57,9 @@ def main() -> None:
     generator = np.random.default_rng(arguments.seed)
     train = cut_patches(images[people < 30], copies, generator)
     test = cut_patches(images[people >= 30], max(copies // 2, 1), generator)
-    train, test = (part - part.mean(axis=1, keepdims=True) for part in (train, test))
-    scale = train.std()
-    train, test = train / scale, test / scale
+    mean = train.mean(axis=0)
+    scale = (train - mean).std()
+    train, test = (train - mean) / scale, (test - mean) / scale
 
     pca = PCA(N_CODE, random_state=arguments.seed).fit(train)
     model = Autoencoder(

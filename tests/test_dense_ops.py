@@ -86,20 +86,40 @@ def test_dense_backward_is_the_derivative_by_the_lower_input(dtype, activation, 
     tolerance.near_sum(out, expected, magnitude, 2 * m + 16)
 
 
+def weight_step(dtype):
+    return _core.weight_step_float32 if dtype == np.float32 else _core.weight_step_float64
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("way", ["dense", "transposed", "sparse"])
-def test_dense_gradient_contracts_over_the_batch(dtype, shape, way):
+@pytest.mark.parametrize("sparse", [False, True])
+def test_weight_step_contracts_over_the_batch(dtype, shape, sparse):
     n, k, m = shape
-    x, delta = draws(dtype, (n, k), (n, m))
+    x, delta, h, other = draws(dtype, (n, k), (n, m), (n, m), (n, k))
     x[np.random.default_rng(1).random(x.shape) < 0.7] = 0
-    gradient, bias = _core.dense_gradient(x, delta, way == "transposed", way == "sparse")
     to = wide(dtype)
+    one = weight_step(dtype)([(x, delta, sparse)])
     expected, magnitude = x.T.astype(to) @ delta.astype(to), np.abs(x.T).astype(to) @ np.abs(delta).astype(to)
-    if way == "transposed":
-        expected, magnitude = expected.T, magnitude.T
-    tolerance.near_sum(gradient, expected, magnitude, 2 * n)
-    tolerance.near_sum(bias, delta.astype(to).sum(0), np.abs(delta).astype(to).sum(0), n)
+    tolerance.near_sum(one, expected, magnitude, 2 * n)
+    both = weight_step(dtype)([(other, h, False), (x, delta, sparse)])
+    expected = expected + other.T.astype(to) @ h.astype(to)
+    tolerance.near_sum(both, expected, magnitude + np.abs(other.T).astype(to) @ np.abs(h).astype(to), 4 * n)
+    tolerance.near_sum(_core.column_sums(delta), delta.astype(to).sum(0), np.abs(delta).astype(to).sum(0), n)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rule", ["sgd", "momentum", "adagrad", "adam"])
+def test_a_weight_step_is_the_gradient_and_then_the_update(dtype, rule):
+    """To the bit: block by block is as good as one after the other."""
+    x, delta, weights, kept = draws(dtype, (50, 300), (50, 90), (300, 90), {"sgd": 0, "adam": 54000}.get(rule, 27000))
+    x[np.random.default_rng(1).random(x.shape) < 0.7] = 0
+    kept = np.abs(kept)
+    gradient = weight_step(dtype)([(x, delta, True)])
+    expected, expected_kept = weights.copy(), kept.copy()
+    _core.update(rule, gradient.ravel(), expected_kept, expected.reshape(-1), rate=0.01)
+    weight_step(dtype)([(x, delta, True)], rule, kept, weights, 0.01)
+    tolerance.same_bits(weights, expected)
+    tolerance.same_bits(kept, expected_kept)
 
 
 GROUPS = [("bernoulli", 21), ("gaussian", 3), ("laplace", 20), ("categorical", 4), ("categorical", 2), ("poisson", 18)]

@@ -127,7 +127,8 @@ double autoencoder_loss(Context& context, const AutoencoderModel& model, const S
     for (std::int64_t first = 0; first < n; first += capacity) {
         context.poll(static_cast<double>(first) / static_cast<double>(n));
         batch.gather(nullptr, first, std::min(capacity, n - first), {options.seed, Stream::corruption, 0}, first);
-        sum += network.loss_and_gradient(theta, batch, T(1) / static_cast<T>(n), {0, static_cast<std::uint32_t>(first)}, first > 0, gradient);
+        sum += network.loss_and_deltas(theta, batch, T(1) / static_cast<T>(n), {0, static_cast<std::uint32_t>(first)}, first > 0, gradient);
+        if (gradient) network.store_gradient(batch, first > 0, gradient);
     }
     double loss = sum / static_cast<double>(n);
     if (options.weight_decay > 0) loss += weight_decay<T>(context, model, options.weight_decay, theta, gradient);

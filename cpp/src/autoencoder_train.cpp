@@ -29,15 +29,18 @@ public:
             context_.poll(static_cast<double>(first) / static_cast<double>(rows_));
             const std::int64_t n = std::min(batch_size_, rows_ - first);
             batch_.gather(order_.empty() ? nullptr : order_.data(), first, n, {options_.seed, Stream::corruption, steps_});
-            const double loss = network_.loss_and_gradient(theta_.data(), batch_, T(1) / static_cast<T>(n), {steps_, 0}, false,
-                                                           gradient_.data());
+            const double loss = network_.loss_and_deltas(theta_.data(), batch_, T(1) / static_cast<T>(n), {steps_, 0}, false,
+                                                         gradient_.data());
             sum += loss;
             check_loss(loss / static_cast<double>(n));
-            if (options_.weight_decay > 0) weight_decay<T>(context_, model_, options_.weight_decay, theta_.data(), gradient_.data());
             Update step = options_.update;
             step.rate = done.rate = rate();
             step.step = ++steps_;
-            update<T>(context_, step, model_.n_parameters, gradient_.data(), kept_.data(), theta_.data());
+            const int kept = kept_by(step.rule);
+            const bool moves = step.rule != UpdateRule::adagrad && step.rule != UpdateRule::rmsprop;  // what is kept is u, or s
+            T* first_kept = kept > 0 && moves ? kept_.data() : nullptr;
+            T* second_kept = kept == 2 ? kept_.data() + model_.n_parameters : kept == 1 && !moves ? kept_.data() : nullptr;
+            network_.take_step(batch_, prepared(step), gradient_.data(), theta_.data(), first_kept, second_kept);
         }
         done.loss = sum / static_cast<double>(rows_);
         if (options_.weight_decay > 0) done.loss += weight_decay<T>(context_, model_, options_.weight_decay, theta_.data(), nullptr);

@@ -7,13 +7,6 @@
 
 namespace harmonium {
 
-namespace {
-
-// Nothing follows a block.
-constexpr auto nothing = [](const auto&, std::int64_t, std::int64_t) {};
-
-}  // namespace
-
 template <class T>
 void dense_forward(Context& context, const States<T>& x, Matrix<const T> w, bool transpose_w, const T* bias, Activation f,
                    Matrix<T> out) {
@@ -41,24 +34,6 @@ void dense_backward(Context& context, Matrix<const T> delta, Matrix<const T> w, 
 }
 
 template <class T>
-void dense_gradient(Context& context, Matrix<const T> x, Matrix<const T> delta, bool transpose_w, bool accumulate,
-                    Matrix<T> gradient) {
-    const Matrix<const T> of_rows = transpose_w ? delta : x, of_cols = transpose_w ? x : delta;
-    require(x.rows == delta.rows && gradient.rows == of_rows.cols && gradient.cols == of_cols.cols, "dense_gradient: X is ",
-            x.rows, " x ", x.cols, ", delta ", delta.rows, " x ", delta.cols, ", the gradient ", gradient.rows, " x ", gradient.cols);
-    tiled_gemm(context, of_rows, true, of_cols, false, accumulate, gradient, nothing);
-}
-
-template <class T>
-void dense_gradient(Context& context, const SparseRows<T>& columns, Matrix<const T> delta, bool accumulate,
-                    Matrix<T> gradient) {
-    require(columns.cols == delta.rows && gradient.rows == columns.rows && gradient.cols == delta.cols, "dense_gradient: X is ",
-            columns.cols, " x ", columns.rows, ", delta ", delta.rows, " x ", delta.cols, ", the gradient ", gradient.rows, " x ",
-            gradient.cols);
-    tiled_sparse_gemm(context, columns, delta, accumulate, gradient, nothing);
-}
-
-template <class T>
 void column_sums(Context& context, Matrix<const T> m, bool accumulate, T* out) {
     const EvenBlocks cols(m.cols, 512);
     context.parallel_for(cols.count, [&](std::int64_t j, int) {
@@ -78,8 +53,6 @@ void dropout(Context& context, T rate, const Draw& draw, std::uint32_t first_row
 #define HARMONIUM_INSTANTIATE(T)                                                                                            \
     template void dense_forward(Context&, const States<T>&, Matrix<const T>, bool, const T*, Activation, Matrix<T>);      \
     template void dense_backward(Context&, Matrix<const T>, Matrix<const T>, bool, Activation, Matrix<const T>, T, Matrix<T>); \
-    template void dense_gradient(Context&, Matrix<const T>, Matrix<const T>, bool, bool, Matrix<T>);                      \
-    template void dense_gradient(Context&, const SparseRows<T>&, Matrix<const T>, bool, Matrix<T>);                       \
     template void column_sums(Context&, Matrix<const T>, bool, T*);                                                       \
     template void dropout(Context&, T, const Draw&, std::uint32_t, Matrix<T>);
 HARMONIUM_INSTANTIATE(float)

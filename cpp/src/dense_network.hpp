@@ -7,7 +7,9 @@
 #include "aligned.hpp"
 #include "harmonium/autoencoder.hpp"
 #include "harmonium/contraction.hpp"
+#include "harmonium/weight_step.hpp"
 #include "input_batch.hpp"
+#include "update_kernels.hpp"
 
 namespace harmonium {
 
@@ -27,14 +29,10 @@ public:
     // Memory for batches of so many rows, with gradients if they are wanted.
     DenseNetwork(Context& context, const AutoencoderModel& model, std::int64_t capacity, const AutoencoderOptions* training)
         : context_(context), model_(model), options_(training) {
-        std::int64_t widest = 0;
-        for (const AutoencoderLayer& layer : model.layers) {
-            outputs_.emplace_back(capacity * layer.outputs);
-            widest = std::max(widest, layer.outputs);
-        }
+        for (const AutoencoderLayer& layer : model.layers) outputs_.emplace_back(capacity * layer.outputs);
         loss_.resize(capacity);
         if (!training) return;
-        for (auto& delta : deltas_) delta.resize(capacity * widest);
+        for (std::size_t l = 0; l + 1 < model.layers.size(); ++l) deltas_.emplace_back(capacity * model.layers[l].outputs);
         if (training->contraction > 0) {
             for (std::size_t l = 0; l < model.n_encoder; ++l) bends_.emplace_back(capacity * model.layers[l].outputs);
             contraction_scratch_.resize(contraction_scratch(contracted(nullptr, nullptr, 0)));
@@ -59,16 +57,44 @@ public:
         }
     }
 
-    // The sum over the batch's rows of the loss, and scale times its gradient, which is added where accumulate is true.
-    double loss_and_gradient(const T* theta, const InputBatch<T>& batch, T scale, Place place, bool accumulate,
-                             T* gradient) {
+    // The sum over the batch's rows of the loss. Its derivatives times scale by the layers' inputs are then known, those by
+    // the biases stand in gradient (are added where accumulate is true), and there the penalty's share by the weights too.
+    double loss_and_deltas(const T* theta, const InputBatch<T>& batch, T scale, Place place, bool accumulate, T* gradient) {
         const std::int64_t n = batch.target().rows();
-        const std::size_t last = model_.layers.size() - 1;
-        forward(theta, batch.input(), 0, last + 1, place);
+        forward(theta, batch.input(), 0, model_.layers.size(), place);
         double sum = add_up(batch.target(), n, gradient != nullptr, scale);
-        if (gradient) return sum + backward(theta, batch, n, scale, place, accumulate, gradient);
-        if (contracts()) sum += contract(theta, nullptr, n, scale);
+        if (contracts()) {
+            if (gradient && !accumulate) clear_encoder(gradient);
+            sum += contract(theta, gradient, n, scale);
+        }
+        if (gradient) backward(theta, n, place, accumulate, gradient);
         return sum;
+    }
+
+    // The gradient by all weights, after loss_and_deltas: stored (added), or taken as a step at once.
+    void store_gradient(const InputBatch<T>& batch, bool accumulate, T* gradient) {
+        over_weights(batch, [&](const AutoencoderLayer& layer, bool of_encoder, WeightStep<T>& step) {
+            step.gradient = {gradient + layer.weights, layer.inputs, layer.outputs};
+            step.accumulate = accumulate || (of_encoder && contracts());
+        });
+    }
+    // u and s: what the rule keeps, null where there is none. Biases too, whose gradient stands in `gradient`.
+    void take_step(const InputBatch<T>& batch, const Update& update, T* gradient, T* theta, T* u, T* s) {
+        const auto at = [](T* of, std::int64_t place) { return of ? of + place : nullptr; };
+        for (const AutoencoderLayer& layer : model_.layers) {
+            update_kernels<T>().update(update, layer.outputs, gradient + layer.bias, at(u, layer.bias), at(s, layer.bias), theta + layer.bias);
+        }
+        over_weights(batch, [&](const AutoencoderLayer& layer, bool of_encoder, WeightStep<T>& step) {
+            if (of_encoder && contracts()) {
+                step.gradient = {gradient + layer.weights, layer.inputs, layer.outputs};
+                step.accumulate = true;
+            }
+            step.weights = {theta + layer.weights, layer.inputs, layer.outputs};
+            step.first = at(u, layer.weights);
+            step.second = at(s, layer.weights);
+            step.update = update;
+            step.decay = static_cast<T>(options_->weight_decay);
+        });
     }
 
     // The sum of -log p(x | z) after forward; per row in loss().
@@ -116,38 +142,48 @@ private:
         return options_->contraction * sum;
     }
 
-    // Returns the sum of the contractive penalty.
-    double backward(const T* theta, const InputBatch<T>& batch, std::int64_t n, T scale, Place place, bool accumulate,
-                    T* gradient) {
-        double penalty = 0;
-        Matrix<T> delta = output(model_.layers.size() - 1, n);
+    void backward(const T* theta, std::int64_t n, Place place, bool accumulate, T* gradient) {
         for (std::size_t l = model_.layers.size(); l-- > 0;) {
             const AutoencoderLayer& layer = model_.layers[l];
-            const bool of_encoder = l < model_.n_encoder;
-            if (l + 1 == model_.n_encoder && contracts()) {
-                if (!model_.tied && !accumulate) clear_encoder(gradient);
-                penalty = contract(theta, gradient, n, scale);
-                add(bends_[l], delta);
-            }
-            // Tied weights have the decoder's share already, and all of the encoder's the penalty's.
-            const bool more = accumulate || (of_encoder && (model_.tied || contracts()));
-            T* g = gradient + layer.weights;
-            const Matrix<T> by_weights = layer.transposed ? Matrix<T>(g, layer.outputs, layer.inputs)
-                                                          : Matrix<T>(g, layer.inputs, layer.outputs);
-            if (l > 0) dense_gradient<T>(context_, output(l - 1, n), delta, layer.transposed, more, by_weights);
-            else if (batch.input().is_sparse()) dense_gradient<T>(context_, batch.columns(), delta, more, by_weights);
-            else dense_gradient<T>(context_, batch.input().dense, delta, false, more, by_weights);
-            column_sums<T>(context_, delta, accumulate, gradient + layer.bias);
+            const Matrix<T> upper = delta(l, n);
+            column_sums<T>(context_, upper, accumulate, gradient + layer.bias);
             if (l == 0) break;
-            const Matrix<T> lower(deltas_[l % 2].data(), n, layer.inputs);
+            const Matrix<T> lower = delta(l - 1, n);
             const T kept = static_cast<T>(1 - options_->dropout);
-            dense_backward<T>(context_, delta, weights(theta, layer), layer.transposed, model_.layers[l - 1].activation,
+            dense_backward<T>(context_, upper, weights(theta, layer), layer.transposed, model_.layers[l - 1].activation,
                               output(l - 1, n), kept, lower);
             if (drops()) dropout<T>(context_, static_cast<T>(options_->dropout), dropout_draw(place, l - 1), place.first_row, lower);
-            delta = lower;
-            if (contracts() && l - 1 < model_.n_encoder - 1) add(bends_[l - 1], delta);
+            if (contracts() && l <= model_.n_encoder) add(bends_[l - 1], lower);
         }
-        return penalty;
+    }
+
+    // Calls prepare(layer, whether it is the encoder's, step with its terms) for every matrix of weights, then takes the step.
+    template <class Prepare>
+    void over_weights(const InputBatch<T>& batch, const Prepare& prepare) {
+        const std::int64_t n = batch.target().rows();
+        for (std::size_t l = 0; l < (model_.tied ? model_.n_encoder : model_.layers.size()); ++l) {
+            GradientTerm<T> terms[2];
+            WeightStep<T> step;
+            step.terms = terms;
+            if (model_.tied) {
+                const std::size_t other = model_.layers.size() - 1 - l;
+                terms[step.n_terms].a = delta(other, n);
+                terms[step.n_terms++].b = output(other - 1, n);
+            }
+            GradientTerm<T>& own = terms[step.n_terms++];
+            if (l > 0) own.a = output(l - 1, n);
+            else if (batch.input().is_sparse()) own.a_columns = batch.columns();
+            else own.a = batch.input().dense;
+            own.b = delta(l, n);
+            prepare(model_.layers[l], l < model_.n_encoder, step);
+            weight_step<T>(context_, step);
+        }
+    }
+
+    // The derivative by a layer's input: of the last layer it takes the output's place.
+    Matrix<T> delta(std::size_t layer, std::int64_t n) {
+        if (layer + 1 == model_.layers.size()) return output(layer, n);
+        return {deltas_[layer].data(), n, model_.layers[layer].outputs};
     }
 
     void clear_encoder(T* gradient) {
@@ -164,8 +200,8 @@ private:
     Context& context_;
     const AutoencoderModel& model_;
     const AutoencoderOptions* options_;
-    std::vector<AlignedVector<T>> outputs_, bends_;
-    AlignedVector<T> deltas_[2], contraction_scratch_;
+    std::vector<AlignedVector<T>> outputs_, deltas_, bends_;
+    AlignedVector<T> contraction_scratch_;
     std::vector<double> loss_;
 };
 

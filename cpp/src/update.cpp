@@ -1,6 +1,7 @@
 #include "harmonium/update.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "harmonium/error.hpp"
@@ -12,16 +13,24 @@ namespace {
 constexpr std::int64_t piece = 16384;
 }  // namespace
 
+Update prepared(Update options) {
+    require(options.step >= 1, "update: step ", options.step, ", they are counted from 1");
+    const auto t = static_cast<double>(options.step);
+    options.first_correction = 1 / (1 - std::pow(options.beta_1, t));
+    options.second_correction = 1 / std::sqrt(1 - std::pow(options.beta_2, t));
+    return options;
+}
+
 template <class T>
 void update(Context& context, const Update& options, std::int64_t n, const T* gradient, T* kept, T* theta) {
-    require(options.step >= 1, "update: step ", options.step, ", they are counted from 1");
+    const Update ready = prepared(options);
     require(kept || kept_by(options.rule) == 0, "update: the rule keeps ", kept_by(options.rule), " x ", n, " values, none are given");
     const bool first = options.rule == UpdateRule::momentum || options.rule == UpdateRule::nesterov || options.rule == UpdateRule::adam;
     T* u = first ? kept : nullptr;
     T* s = options.rule == UpdateRule::adam ? kept + n : first ? nullptr : kept;
     context.parallel_for((n + piece - 1) / piece, [&](std::int64_t task, int) {
         const std::int64_t at = task * piece;
-        update_kernels<T>().update(options, std::min(piece, n - at), gradient + at, u ? u + at : nullptr, s ? s + at : nullptr,
+        update_kernels<T>().update(ready, std::min(piece, n - at), gradient + at, u ? u + at : nullptr, s ? s + at : nullptr,
                                    theta + at);
     });
 }

@@ -1,5 +1,3 @@
-#include <cmath>
-
 #include "simd.hpp"
 #include "update_kernels.hpp"
 
@@ -13,7 +11,7 @@ HARMONIUM_INLINE T root(T x) {
 }
 
 template <class T>
-void update_values(const Update& o, std::int64_t n, const T* __restrict g, T* __restrict u, T* __restrict s, T* __restrict theta) {
+HARMONIUM_INLINE void update_row(const Update& o, std::int64_t n, const T* __restrict g, T* __restrict u, T* __restrict s, T* __restrict theta) {
     const T rate = static_cast<T>(o.rate), momentum = static_cast<T>(o.momentum), epsilon = static_cast<T>(o.epsilon);
     const T beta_1 = static_cast<T>(o.beta_1), new_1 = static_cast<T>(1 - o.beta_1);
     const T beta_2 = static_cast<T>(o.beta_2), new_2 = static_cast<T>(1 - o.beta_2);
@@ -46,15 +44,34 @@ void update_values(const Update& o, std::int64_t n, const T* __restrict g, T* __
             }
             break;
         case UpdateRule::adam: {
-            const auto t = static_cast<double>(o.step);
-            const T length = static_cast<T>(o.rate / (1 - std::pow(o.beta_1, t)));
-            const T inverse = static_cast<T>(1 / std::sqrt(1 - std::pow(o.beta_2, t)));
+            const T length = static_cast<T>(o.rate * o.first_correction), inverse = static_cast<T>(o.second_correction);
             for (std::int64_t i = 0; i < n; ++i) {
                 u[i] = beta_1 * u[i] + new_1 * g[i];
                 s[i] = beta_2 * s[i] + new_2 * g[i] * g[i];
                 theta[i] -= length * u[i] / (root(s[i]) * inverse + epsilon);
             }
         }
+    }
+}
+
+template <class T>
+void update_values(const Update& o, std::int64_t n, const T* g, T* u, T* s, T* theta) {
+    update_row(o, n, g, u, s, theta);
+}
+
+template <class T>
+void update_block(const Update& o, std::int64_t rows, std::int64_t n, const T* g, std::int64_t g_stride, T* u, T* s, T* theta,
+                  std::int64_t stride) {
+    constexpr std::int64_t ahead = 4, line = 64 / static_cast<std::int64_t>(sizeof(T));
+    for (std::int64_t i = 0; i < rows; ++i) {
+        // Rows lie far apart: the processor does not foresee them.
+        for (std::int64_t j = 0; i + ahead < rows && j < n; j += line) {
+            const std::int64_t at = (i + ahead) * stride + j;
+            __builtin_prefetch(theta + at, 1);
+            if (u) __builtin_prefetch(u + at, 1);
+            if (s) __builtin_prefetch(s + at, 1);
+        }
+        update_row(o, n, g + i * g_stride, u ? u + i * stride : nullptr, s ? s + i * stride : nullptr, theta + i * stride);
     }
 }
 
@@ -80,7 +97,7 @@ double decay_values(T decay, std::int64_t n, const T* theta, T* gradient) {
 namespace HARMONIUM_LEVEL {
 template <class T>
 UpdateKernels<T> update_kernels() {
-    return {update_values<T>, decay_values<T>};
+    return {update_values<T>, update_block<T>, decay_values<T>};
 }
 template UpdateKernels<float> update_kernels<float>();
 template UpdateKernels<double> update_kernels<double>();

@@ -258,7 +258,23 @@ def dense_forward(x: States, w: Array, transpose_w: bool, bias: Array, activatio
 def dense_backward(
     delta: Array, w: Array, transpose_w: bool, activation: str, a: Array, a_scale: float = 1.0
 ) -> Array: ...
-def dense_gradient(x: Array, delta: Array, transpose_w: bool, sparse: bool = False) -> tuple[Array, Array]: ...
+def weight_step_float32(
+    terms: list[tuple[Array, Array, bool]],
+    rule: str = "sgd",
+    kept: Array | None = None,
+    weights: Array | None = None,
+    rate: float = 0.001,
+    decay: float = 0.0,
+) -> Array: ...
+def weight_step_float64(
+    terms: list[tuple[Array, Array, bool]],
+    rule: str = "sgd",
+    kept: Array | None = None,
+    weights: Array | None = None,
+    rate: float = 0.001,
+    decay: float = 0.0,
+) -> Array: ...
+def column_sums(m: Array) -> Array: ...
 def likelihood_loss(groups: list[tuple[str, int]], x: States, z: Array, scale: float = 1.0) -> tuple[Array, Array]: ...
 def likelihood_mean(groups: list[tuple[str, int]], z: Array) -> Array: ...
 def corrupt(

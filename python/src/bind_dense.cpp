@@ -9,6 +9,7 @@
 #include "harmonium/corrupt.hpp"
 #include "harmonium/dense.hpp"
 #include "harmonium/update.hpp"
+#include "harmonium/weight_step.hpp"
 
 namespace harmonium_python {
 
@@ -41,30 +42,56 @@ Array<T> backward(const Array<T>& delta, const Array<T>& w, bool transpose_w, co
     return out;
 }
 
-// The gradients by weights and bias; with sparse, x goes through its sparse columns.
+// The sum of A^T B over terms (A, B, whether A goes through its sparse columns); without weights it is all, with them they
+// and what the rule keeps change in place.
 template <class T>
-py::tuple gradient(const Array<T>& x, const Array<T>& delta, bool transpose_w, bool sparse) {
-    const Matrix<const T> input = matrix(x), d = matrix(delta);
-    Array<T> out = transpose_w ? new_matrix<T>(d.cols, input.cols) : new_matrix<T>(input.cols, d.cols);
-    Array<T> bias(static_cast<py::ssize_t>(d.cols));
-    const Matrix<T> view = mutable_matrix(out);
-    T* b = bias.mutable_data();
-    {
-        py::gil_scoped_release release;
-        Context context;
-        if (sparse) {
-            const std::int64_t room = count_nonzeros(input) + 16;
-            std::vector<std::int64_t> starts(input.rows + 1), column_starts(input.cols + 1);
-            std::vector<std::int32_t> indices(room), rows(room);
-            std::vector<T> values(room), column_values(room);
-            const SparseRows<T> by_rows = compress(input, starts.data(), indices.data(), values.data());
-            dense_gradient<T>(context, sparse_columns(by_rows, column_starts.data(), rows.data(), column_values.data()), d, false, view);
-        } else {
-            dense_gradient<T>(context, input, d, transpose_w, false, view);
+Array<T> stepped(const std::vector<std::tuple<Array<T>, Array<T>, bool>>& given, const std::string& rule, const py::object& kept,
+                 const py::object& weights, double rate, double decay) {
+    struct Columns {
+        std::vector<std::int64_t> starts, column_starts;
+        std::vector<std::int32_t> indices, rows;
+        std::vector<T> values, column_values;
+    };
+    require(!given.empty(), "weight_step: no terms");
+    std::vector<Columns> columns(given.size());
+    std::vector<GradientTerm<T>> terms(given.size());
+    for (std::size_t t = 0; t < given.size(); ++t) {
+        const auto& [a, b, sparse] = given[t];
+        terms[t].b = matrix(b);
+        if (!sparse) {
+            terms[t].a = matrix(a);
+            continue;
         }
-        column_sums<T>(context, d, false, b);
+        const Matrix<const T> dense = matrix(a);
+        const std::int64_t room = count_nonzeros(dense) + 16;
+        Columns& c = columns[t];
+        c.starts.resize(dense.rows + 1), c.column_starts.resize(dense.cols + 1);
+        c.indices.resize(room), c.rows.resize(room), c.values.resize(room), c.column_values.resize(room);
+        const SparseRows<T> by_rows = compress(dense, c.starts.data(), c.indices.data(), c.values.data());
+        terms[t].a_columns = sparse_columns(by_rows, c.column_starts.data(), c.rows.data(), c.column_values.data());
     }
-    return py::make_tuple(out, bias);
+    Array<T> out = new_matrix<T>(std::get<0>(given[0]).shape(1), std::get<1>(given[0]).shape(1));
+    WeightStep<T> step;
+    step.terms = terms.data();
+    step.n_terms = static_cast<int>(terms.size());
+    step.update.rule = rule_of(rule);
+    step.update.rate = rate;
+    step.update = prepared(step.update);
+    step.decay = static_cast<T>(decay);
+    Array<T> theta, memory;
+    if (weights.is_none()) {
+        step.gradient = mutable_matrix(out);
+    } else {
+        theta = py::reinterpret_borrow<Array<T>>(weights);
+        memory = py::reinterpret_borrow<Array<T>>(kept);
+        step.weights = mutable_matrix(theta);
+        T* place = mutable_vector(memory, kept_by(step.update.rule) * theta.size());
+        if (step.update.rule != UpdateRule::sgd) step.first = step.second = place;
+        if (step.update.rule == UpdateRule::adam) step.second = place + theta.size();
+    }
+    Context context;
+    weight_step<T>(context, step);
+    return out;
 }
 
 // The loss of each row, and the derivatives by z.
@@ -165,7 +192,14 @@ void bind_typed(py::module_& m) {
     m.def("dense_forward", &forward<T>, py::arg("x"), exactly("w"), py::arg("transpose_w"), exactly("bias"), py::arg("activation"));
     m.def("dense_backward", &backward<T>, exactly("delta"), exactly("w"), py::arg("transpose_w"), py::arg("activation"), exactly("a"),
           py::arg("a_scale") = 1.0);
-    m.def("dense_gradient", &gradient<T>, exactly("x"), exactly("delta"), py::arg("transpose_w"), py::arg("sparse") = false);
+    m.def(sizeof(T) == 4 ? "weight_step_float32" : "weight_step_float64", &stepped<T>, py::arg("terms"), py::arg("rule") = "sgd",
+          py::arg("kept") = py::none(), py::arg("weights") = py::none(), py::arg("rate") = 0.001, py::arg("decay") = 0.0);
+    m.def("column_sums", [](const Array<T>& given) {
+        Array<T> out(given.shape(1));
+        Context context;
+        column_sums<T>(context, matrix(given), false, out.mutable_data());
+        return out;
+    }, exactly("m"));
     m.def("likelihood_loss", &loss<T>, py::arg("groups"), py::arg("x"), exactly("z"), py::arg("scale") = 1.0);
     m.def("likelihood_mean", &mean<T>, py::arg("groups"), exactly("z"));
     m.def("corrupt", &corrupted<T>, exactly("x"), py::arg("kind"), py::arg("level"), py::arg("seed"), py::arg("step"), py::arg("first_row"),

@@ -20,13 +20,7 @@ template <class T>
 void dense_backward(Context& context, Matrix<const T> delta, Matrix<const T> w, bool transpose_w, Activation f,
                     Matrix<const T> a, T a_scale, Matrix<T> out);
 
-// gradient = X^T delta, or its transpose where W is stored so, or added to it; bias_gradient = column sums of delta (or
-// added). X dense: n x k. For sparse rows give their columns, k x n, as `columns` (W as it is).
-template <class T>
-void dense_gradient(Context& context, Matrix<const T> x, Matrix<const T> delta, bool transpose_w, bool accumulate,
-                    Matrix<T> gradient);
-template <class T>
-void dense_gradient(Context& context, const SparseRows<T>& columns, Matrix<const T> delta, bool accumulate, Matrix<T> gradient);
+// out[j] = the sum of column j, or added to it: of delta, the gradient by the biases (by the weights: weight_step.hpp).
 template <class T>
 void column_sums(Context& context, Matrix<const T> m, bool accumulate, T* out);
 

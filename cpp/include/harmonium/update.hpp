@@ -24,7 +24,13 @@ struct Update {
     double beta_2 = 0.999;
     double epsilon = 1e-8;
     std::uint64_t step = 1;  // t, from 1
+    // 1 / (1 - beta_1^t) and 1 / sqrt(1 - beta_2^t), filled in by prepared().
+    double first_correction = 1;
+    double second_correction = 1;
 };
+
+// The same, ready for a step: what depends on t alone is worked out. Throws std::invalid_argument.
+Update prepared(Update options);
 
 // How many numbers a rule keeps for each parameter: u, then s; 0, 1 or 2.
 inline int kept_by(UpdateRule rule) { return rule == UpdateRule::sgd ? 0 : rule == UpdateRule::adam ? 2 : 1; }
