@@ -4,7 +4,8 @@ The picture has three rows: faces of people that were not trained on, what 625-2
 them, and what 30 principal components do. Hinton and Salakhutdinov's setting, as far as their paper tells: 25 x 25
 pixels out of the 64 x 64 faces, turned by up to 90 degrees, magnified 1.4 to 1.8 times and sampled at every second
 pixel; every pixel with mean 0, all of them with mean variance 1. The split: people 0 to 29 are trained on,
-people 30 to 39 are the test. Layers are pretrained by RBMs, of real pixels first, then unrolled and fine-tuned on the squared error.
+people 30 to 39 are the test. Layers are pretrained by RBMs, of real pixels first, then unrolled and fine-tuned on the
+squared error.
 
 Data: DIR/olivetti_faces.npz with `images` (400, 64, 64) and `targets`, ten pictures of each of 40 people.
 
