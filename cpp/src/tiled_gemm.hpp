@@ -11,7 +11,7 @@ namespace harmonium {
 
 // Rows of C that a strip is packed for: what they read of A stays in the second-level cache.
 constexpr std::int64_t tiled_rows = 240;
-constexpr std::int64_t tiled_inner = 1024;
+constexpr std::int64_t tiled_inner = 512;
 
 // C = op(A) op(B), or added to it; finish(block, first row, first column) follows each block of C at once.
 template <class T, class Finish>
@@ -19,22 +19,26 @@ void tiled_gemm(Context& context, Matrix<const T> a, bool transpose_a, Matrix<co
                 Matrix<T> c, const Finish& finish) {
     constexpr std::int64_t width = strip_cols<T>();
     const std::int64_t inner = transpose_a ? a.rows : a.cols;
-    const std::int64_t strips = (c.cols + width - 1) / width, chunks = (c.rows + tiled_rows - 1) / tiled_rows;
+    const std::int64_t pairs = (c.cols + 2 * width - 1) / (2 * width), chunks = (c.rows + tiled_rows - 1) / tiled_rows;
     context.reserve_scratch(static_cast<std::size_t>(std::min(tiled_inner, inner) * width) * sizeof(T) + 64);
-    context.parallel_for(strips * chunks, [&](std::int64_t task, int worker) {
-        const std::int64_t first = task % strips * width, cols = std::min(width, c.cols - first);
-        const std::int64_t top = task / strips * tiled_rows, rows = std::min(tiled_rows, c.rows - top);
+    context.parallel_for(pairs * chunks, [&](std::int64_t task, int worker) {
+        const std::int64_t left = task % pairs * 2 * width, cols = std::min(2 * width, c.cols - left);
+        const std::int64_t top = task / pairs * tiled_rows, rows = std::min(tiled_rows, c.rows - top);
         T* strip = context.scratch<T>(worker);
-        const Matrix<T> block(c.row(top) + first, rows, cols, c.stride);
+        const Matrix<T> block(c.row(top) + left, rows, cols, c.stride);
         for (std::int64_t p = 0; p < inner; p += tiled_inner) {
             const std::int64_t k = std::min(tiled_inner, inner - p);
             const Matrix<const T> part_b = transpose_b ? Matrix<const T>(b.data + p, b.rows, k, b.stride) : b.rows_from(p, k);
             const Matrix<const T> part_a = transpose_a ? Matrix<const T>(a.row(p) + top, k, rows, a.stride)
                                                        : Matrix<const T>(a.row(top) + p, rows, k, a.stride);
-            tiled_gemm_kernels<T>().pack(part_b, transpose_b, first, strip);
-            tiled_gemm_kernels<T>().multiply(part_a, transpose_a, strip, accumulate || p > 0, block);
+            // Two strips: while the first is packed, the lines of the second come along, longer runs of memory.
+            for (std::int64_t s = 0; s < cols; s += width) {
+                tiled_gemm_kernels<T>().pack(part_b, transpose_b, left + s, strip);
+                tiled_gemm_kernels<T>().multiply(part_a, transpose_a, strip, accumulate || p > 0,
+                                                 Matrix<T>(block.data + s, rows, std::min(width, cols - s), block.stride));
+            }
         }
-        finish(block, top, first);
+        finish(block, top, left);
     });
 }
 

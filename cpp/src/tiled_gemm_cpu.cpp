@@ -28,7 +28,7 @@ void pack(Matrix<const T> b, bool transpose_b, std::int64_t first, T* strip) {
             const T* from = b.row(p) + first;
             T* to = strip + p * width;
             // Rows lie far apart, often each on a page of its own: the processor does not foresee them.
-            if (p + 12 < k) prefetch<width>(b.row(p + 12) + first);
+            if (p + 12 < k && first / width % 2 == 0) prefetch<2 * width>(b.row(p + 12) + first);
             if (valid == width) {
                 for (int v = 0; v < vectors<T>; ++v) S::store(to + v * S::lanes, S::load(from + v * S::lanes));
             } else {
