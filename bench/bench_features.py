@@ -2,8 +2,8 @@
 
     python bench/bench_features.py --data DIR
 
-1000 hidden units, tied, logistic regression on the codes; the test error of each seed. Vincent et al., "Stacked denoising
-autoencoders", JMLR 11, 2010: denoising makes better features than reconstructing does.
+1000 hidden units, tied, logistic regression on the codes; the test error of each seed. Vincent et al., "Stacked
+denoising autoencoders", JMLR 11, 2010: denoising makes better features than reconstructing does.
 """
 
 from __future__ import annotations
