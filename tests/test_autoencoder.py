@@ -14,7 +14,7 @@ from sklearn.decomposition import PCA
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import tolerance
-from harmonium import Autoencoder, DivergenceError, load, save
+from harmonium import Autoencoder, load, save
 
 
 @pytest.fixture(scope="module")
@@ -275,82 +275,3 @@ def test_a_saved_model_is_the_same_and_trains_on_alike(grey, parameters, way, tm
     tolerance.same_bits(model.transform(grey), again.transform(grey))
     assert_same_model(model.partial_fit(grey), again.partial_fit(grey))
     assert again.history_ == model.history_
-
-
-# -- what goes wrong -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({"hidden_layer_sizes": ()}, "hidden_layer_sizes=() is empty"),
-        ({"hidden_layer_sizes": (5, 0)}, r"hidden_layer_sizes\[1\]=0, it must be at least 1"),
-        ({"hidden_layer_sizes": (5, 3), "decoder_layer_sizes": (4,)}, r"decoder_layer_sizes is \(5,\), not \(4,\)"),
-        ({"likelihood": "beta"}, "likelihood='beta' is not one of 'bernoulli'"),
-        ({"likelihood": [("bernoulli", 3)]}, "have 3 columns in all, X has 64"),
-        ({"activation": "gelu"}, "activation='gelu' is not one of"),
-        ({"solver": "adamw"}, "solver='adamw' is not one of"),
-        ({"corruption": "blur"}, "corruption='blur' is not one of"),
-        ({"corruption": "masking", "corruption_level": 1.5}, "corruption_level=1.5"),
-        ({"dropout": 1.0}, "dropout=1.0, it must be at least 0 and less than 1"),
-        ({"contraction": 0.1, "dropout": 0.1}, "contraction=0.1 and dropout=0.1 exclude each other"),
-        ({"learning_rate_init": 0.0}, "learning_rate_init=0.0, it must be greater than 0"),
-        ({"batch_size": 0}, "batch_size=0, it must be at least 1"),
-        ({"validation_fraction": 1.0, "early_stopping": True}, "validation_fraction=1.0"),
-        (
-            {"pretraining": "rbm", "activation": "tanh", "hidden_layer_sizes": (4, 3)},
-            "pretraining='rbm' has no hidden units",
-        ),
-    ],
-)
-def test_bad_parameters(grey, parameters, message):
-    model = Autoencoder(**parameters)
-    with pytest.raises(ValueError, match=message.replace("()", r"\(\)")):
-        model.fit(grey)
-    assert not hasattr(model, "coefs_") and not hasattr(model, "n_features_in_")
-
-
-@pytest.mark.parametrize("sparse", [False, True])
-@pytest.mark.parametrize(
-    ("likelihood", "value", "message"),
-    [
-        ("bernoulli", 1.5, "X contains 1.5 in row 3, column 7; a bernoulli likelihood takes values from 0 to 1"),
-        ("bernoulli", -0.1, "X contains -0.1 in row 3, column 7"),
-        ("poisson", -1.0, "X contains -1 in row 3, column 7; a poisson likelihood takes counts of at least 0"),
-        ("gaussian", np.nan, "X contains NaN in row 3, column 7; it has to be finite"),
-        ("laplace", np.inf, "X contains inf in row 3, column 7; it has to be finite"),
-    ],
-)
-def test_values_that_a_likelihood_cannot_take(grey, likelihood, value, message, sparse):
-    X = grey.copy()
-    X[3, 7] = value
-    model = Autoencoder(4, likelihood=likelihood, max_iter=1).fit(grey)
-    before = [W.copy() for W in model.coefs_]
-    given = sp.csr_matrix(X) if sparse else X
-    for call in (model.fit, model.partial_fit, model.transform, model.score_samples):
-        with pytest.raises(ValueError, match=message):
-            call(given)
-    for W, old in zip(model.coefs_, before, strict=True):
-        tolerance.same_bits(np.ascontiguousarray(W), np.ascontiguousarray(old))
-
-
-@pytest.mark.parametrize(
-    ("value", "message"), [(3.0, "X contains 3 in row 1, column 0"), (0.5, "X contains 0.5 in row 1")]
-)
-def test_codes_that_are_none(value, message):
-    X = np.tile([0.0, 1.0, 2.0], 4)[:, None]
-    model = Autoencoder(2, likelihood="categorical", max_iter=1).fit(X)
-    X[1] = value
-    with pytest.raises(ValueError, match=message):
-        model.transform(X)
-
-
-def test_divergence_is_said_and_the_last_whole_epoch_kept(grey):
-    model = Autoencoder(20, likelihood="poisson", max_iter=2, random_state=0).fit(16 * grey)
-    before = [W.copy() for W in model.coefs_]
-    model.set_params(solver="sgd", learning_rate_init=1e4)
-    with pytest.raises(DivergenceError, match=r"Autoencoder: training diverged in epoch 3: .*learning_rate_init=10000"):
-        model.partial_fit(16 * grey)
-    for W, old in zip(model.coefs_, before, strict=True):
-        tolerance.same_bits(np.ascontiguousarray(W), np.ascontiguousarray(old))
-    assert model.n_iter_ == 2 and np.isfinite(model.score(16 * grey))
