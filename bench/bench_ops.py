@@ -20,11 +20,13 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+import dense_cases
 import measure
 from harmonium import _core, ops
 from harmonium._validation import states
 
 sys.path.append(str(measure.HERE.parent / "tests"))
+import dense_reference
 import every_op
 import reference
 
@@ -130,6 +132,7 @@ def all_cases(random: np.random.Generator) -> list[Case]:
     cases += [sparse(random, 128, 0.13, weights), sparse(random, 1024, 0.13, weights), sparse(random, 1024, 0.02, text)]
     cases += [binary_gemm_tn(random, n, density) for n in BATCHES for density in DENSITIES]
     cases += [*(bernoulli(random, n) for n in BATCHES), rbm_step(random, BATCHES[0]), uniform()]
+    cases += [Case(**line) for line in dense_cases.lines(random, dense_reference)]
     return cases + [pack(random, dtype) for dtype in (np.uint8, np.float32)]
 
 

@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import scipy.sparse as sp
 
-from harmonium import RBM, SparseCoding, _core, ops, sparse_encode
+from harmonium import RBM, Autoencoder, SparseCoding, _core, ops, sparse_encode
 
 OFFSET_RATE, LEARNING_RATE = 0.125, 0.25  # of run_step
 
@@ -141,10 +141,29 @@ def sparse_coding(rng, out):
         out[f"dictionary {name}"] = SparseCoding(30, **options).fit(x).components_
 
 
+def networks(rng, out):
+    """Dense networks by what they train to: every op, sparse and dense rows, each kind of draw."""
+    X = rng.random((230, 150)) * states_in_runs(rng, 230, 150, 0.3)
+    for dtype in (np.float32, np.float64):
+        for name, parameters in {
+            "tied": {"contraction": 0.1, "corruption": "masking"},
+            "free": {"tied": False, "solver": "nesterov", "corruption": "gaussian", "dropout": 0.2, "alpha": 0.01},
+            "deep": {"hidden_layer_sizes": (70, 40), "activation": "tanh", "contraction": 0.01, "early_stopping": True},
+        }.items():
+            m = Autoencoder(
+                **{"hidden_layer_sizes": 70, "max_iter": 2, "batch_size": 60, "random_state": 1, **parameters}
+            )
+            m.fit(X.astype(dtype))
+            name = f"network {name} {np.dtype(dtype).name}"
+            out[name], out[f"{name} loss"] = m.flat_parameters(), np.array(m.loss_curve_)
+            out[f"{name} mean"], out[f"{name} score"] = m.reconstruct(X), m.score_samples(X)
+            out[f"{name} norm"], out[f"{name} gradient"] = m.jacobian_norm(X), m.loss_and_gradient(X)[1]
+
+
 def results():
     """The same input in every call."""
     out: dict[str, np.ndarray] = {}
-    for part in (products, steps, loops, sparse_coding):
+    for part in (products, steps, loops, sparse_coding, networks):
         part(np.random.default_rng(0), out)
     return out
 

@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from harmonium import PPCA, RBM
-from harmonium.plot import FiltersDisplay, LearningCurveDisplay, SamplesDisplay
+from harmonium import PPCA, RBM, Autoencoder
+from harmonium.plot import CodesDisplay, FiltersDisplay, LearningCurveDisplay, ReconstructionDisplay, SamplesDisplay
 
 plt = pytest.importorskip("matplotlib.pyplot")
 plt.switch_backend("Agg")
@@ -138,3 +138,41 @@ def test_without_matplotlib_the_message_says_how_to_get_it(rbm, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r"pip install harmonium\[plot\]"):
         FiltersDisplay.from_estimator(rbm, image_shape=(3, 4))
+
+
+# -- autoencoders --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    X = np.random.default_rng(0).random((60, 12))
+    return Autoencoder((5, 2), max_iter=3, random_state=0).fit(X), X
+
+
+def test_reconstructions_stand_below_the_images(encoder):
+    model, X = encoder
+    display = ReconstructionDisplay.from_estimator(
+        model, X[:7], others={"again": model}, image_shape=(3, 4), name="one"
+    )
+    assert list(display.reconstructions) == ["one", "again"]
+    assert np.array_equal(display.reconstructions["one"], model.reconstruct(X[:7]).reshape(-1, 3, 4))
+    assert [text.get_text() for text in display.ax_.texts] == ["data", "one", "again"]
+    with pytest.raises(ValueError, match=r"'a' is \(2, 3, 4\), the images are \(3, 3, 4\)"):
+        ReconstructionDisplay(np.zeros((3, 3, 4)), {"a": np.zeros((2, 3, 4))})
+
+
+def test_codes_have_one_colour_a_class(encoder):
+    model, X = encoder
+    labels = np.arange(60) % 3
+    display = CodesDisplay.from_estimator(model, X, labels)
+    assert len(display.points_) == 3
+    shown = np.concatenate([points.get_offsets() for points in display.points_])
+    assert np.array_equal(np.sort(shown[:, 0]), np.sort(model.transform(X)[:, 0]))
+    with pytest.raises(ValueError, match=r"codes are \(60, 12\), two columns are needed"):
+        CodesDisplay(X)
+
+
+def test_filters_and_curves_of_an_autoencoder(encoder):
+    model, _ = encoder
+    assert FiltersDisplay.from_estimator(model, image_shape=(3, 4)).filters.shape == (5, 3, 4)
+    assert list(LearningCurveDisplay.from_estimator(model).history) == ["loss", "learning_rate"]

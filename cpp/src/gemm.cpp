@@ -1,8 +1,7 @@
 #include "harmonium/gemm.hpp"
 
-#include <algorithm>
-
 #include "blas.hpp"
+#include "even_blocks.hpp"
 #include "harmonium/error.hpp"
 
 // Declared here rather than included: any CBLAS does, and the prefix is the build's choice.
@@ -23,7 +22,7 @@ namespace harmonium {
 
 namespace {
 constexpr int row_major = 101, no_transpose = 111, transpose = 112;  // values fixed by the CBLAS standard
-constexpr std::int64_t block = 256;
+constexpr std::int64_t most = 256;
 }  // namespace
 
 void blas_gemm(float alpha, Matrix<const float> a, bool transpose_a, Matrix<const float> b, bool transpose_b, float beta,
@@ -60,8 +59,9 @@ void gemm(Context& context, T alpha, Matrix<const T> a, bool transpose_a, Matrix
     if (m == 0 || n == 0) return;
     const bool by_columns = n >= m;
     const std::int64_t length = by_columns ? n : m;
-    context.parallel_for((length + block - 1) / block, [&](std::int64_t task, int) {
-        const std::int64_t first = task * block, count = std::min(block, length - first);
+    const EvenBlocks blocks(length, most);
+    context.parallel_for(blocks.count, [&](std::int64_t task, int) {
+        const std::int64_t first = blocks.first(task), count = blocks.size(task);
         if (by_columns) {
             const Matrix<const T> part = transpose_b
                                              ? b.rows_from(first, count)

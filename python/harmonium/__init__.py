@@ -9,6 +9,7 @@ from ._core import DivergenceError  # noqa: E402
 from ._lasso import sparse_encode  # noqa: E402
 from ._log_partition import LogPartition  # noqa: E402
 from ._threads import register_with_threadpoolctl  # noqa: E402
+from .autoencoder import Autoencoder  # noqa: E402
 from .classifier import RBMClassifier  # noqa: E402
 from .factor_analysis import FactorAnalysis  # noqa: E402
 from .linear_factor_model import LinearFactorModel  # noqa: E402
@@ -27,6 +28,7 @@ register_with_threadpoolctl()
 __all__ = [
     "PPCA",
     "RBM",
+    "Autoencoder",
     "BernoulliRBM",
     "DivergenceError",
     "FactorAnalysis",

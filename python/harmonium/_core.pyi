@@ -265,3 +265,89 @@ def sparse_coding_train(
     threads: int,
     on_epoch: Callable[[], bool],
 ) -> bool: ...
+
+class AutoencoderModel:
+    n_parameters: int
+    layers: list[tuple[int, int, int, int, bool]]
+    def __init__(
+        self,
+        encoder: list[int],
+        decoder: list[int],
+        activation: str,
+        code_activation: str,
+        tied: bool,
+        groups: list[tuple[str, int]],
+    ) -> None: ...
+
+def autoencoder_train(
+    model: AutoencoderModel,
+    x: States,
+    validation: States | None,
+    theta: Array,
+    kept: Array,
+    counters: Array,
+    rate_factor: Array,
+    quantities: Array,
+    settings: dict[str, Any],
+    on_epoch: Callable[[], bool],
+) -> None: ...
+def autoencoder_loss(
+    model: AutoencoderModel, x: States, theta: Array, gradient: Array | None, settings: dict[str, Any]
+) -> float: ...
+def autoencoder_encode(model: AutoencoderModel, theta: Array, x: States) -> Array: ...
+def autoencoder_decode(model: AutoencoderModel, theta: Array, x: States) -> Array: ...
+def autoencoder_score(model: AutoencoderModel, theta: Array, x: States) -> Array: ...
+def autoencoder_jacobian(model: AutoencoderModel, theta: Array, x: States) -> Array: ...
+def dense_forward(x: States, w: Array, transpose_w: bool, bias: Array, activation: str) -> Array: ...
+def dense_backward(
+    delta: Array, w: Array, transpose_w: bool, activation: str, a: Array, a_scale: float = 1.0
+) -> Array: ...
+def weight_step_float32(
+    terms: list[tuple[Array, Array, bool]],
+    rule: str = "sgd",
+    kept: Array | None = None,
+    weights: Array | None = None,
+    rate: float = 0.001,
+    decay: float = 0.0,
+) -> Array: ...
+def weight_step_float64(
+    terms: list[tuple[Array, Array, bool]],
+    rule: str = "sgd",
+    kept: Array | None = None,
+    weights: Array | None = None,
+    rate: float = 0.001,
+    decay: float = 0.0,
+) -> Array: ...
+def column_sums(m: Array) -> Array: ...
+def likelihood_loss(groups: list[tuple[str, int]], x: States, z: Array, scale: float = 1.0) -> tuple[Array, Array]: ...
+def likelihood_mean(groups: list[tuple[str, int]], z: Array) -> Array: ...
+def corrupt(
+    x: Array,
+    kind: str,
+    level: float,
+    seed: int,
+    step: int,
+    first_row: int,
+    low: Array,
+    high: Array,
+    groups: list[tuple[str, int]],
+) -> Array: ...
+def dropout(x: Array, rate: float, seed: int, step: int, first_row: int = 0) -> Array: ...
+def contraction_float32(
+    layers: list[tuple[Array, str, Array]], scale: float = 1.0
+) -> tuple[Array, list[Array], list[Array]]: ...
+def contraction_float64(
+    layers: list[tuple[Array, str, Array]], scale: float = 1.0
+) -> tuple[Array, list[Array], list[Array]]: ...
+def update(
+    rule: str,
+    gradient: Array,
+    kept: Array,
+    theta: Array,
+    rate: float = 0.001,
+    momentum: float = 0.9,
+    beta_1: float = 0.9,
+    beta_2: float = 0.999,
+    epsilon: float = 1e-8,
+    step: int = 1,
+) -> None: ...

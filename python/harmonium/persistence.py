@@ -33,6 +33,7 @@ import safetensors.numpy
 from sklearn.utils.validation import check_is_fitted
 
 from ._arrays import host, is_foreign
+from .autoencoder import Autoencoder
 from .classifier import RBMClassifier
 from .factor_analysis import FactorAnalysis
 from .linear_factor_model import LinearFactorModel
@@ -49,7 +50,17 @@ FORMAT_VERSION = 1
 # The only classes a file can name. A new estimator is added here.
 _CLASSES: dict[str, Any] = {
     cls.__name__: cls
-    for cls in (RBM, BernoulliRBM, RBMClassifier, PPCA, FactorAnalysis, LinearFactorModel, SparseCoder, SparseCoding)
+    for cls in (
+        RBM,
+        BernoulliRBM,
+        RBMClassifier,
+        PPCA,
+        FactorAnalysis,
+        LinearFactorModel,
+        SparseCoder,
+        SparseCoding,
+        Autoencoder,
+    )
 }
 
 _PLAIN = "biufUO"  # kinds of arrays whose elements JSON holds, objects among them if they are such

@@ -15,16 +15,20 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from ._drawing import axes_column, draw_mosaic, pyplot, resolve_shape, stack
+from ._plot_codes import CodesDisplay, ReconstructionDisplay
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["FiltersDisplay", "LearningCurveDisplay", "SamplesDisplay"]
+__all__ = ["CodesDisplay", "FiltersDisplay", "LearningCurveDisplay", "ReconstructionDisplay", "SamplesDisplay"]
 
 # What a curve is called above its axes; other quantities show under their own name.
 _LABELS = {
     "log_likelihood": "log-likelihood (nats)",
     "pseudo_log_likelihood": "pseudo-log-likelihood (nats)",
+    "loss": "loss (nats a row)",
+    "validation_score": "held-out log-likelihood (nats a row)",
+    "learning_rate": "learning rate",
     "hidden_activity": "mean hidden activity",
     "weight_rms": "weight r.m.s.",
 }

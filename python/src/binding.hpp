@@ -154,5 +154,7 @@ void bind_ops(py::module_& m);
 void bind_rbm(py::module_& m);
 void bind_units(py::module_& m);
 void bind_sparse(py::module_& m);
+void bind_autoencoder(py::module_& m);
+void bind_dense(py::module_& m);
 
 }  // namespace harmonium_python

@@ -31,4 +31,6 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
     bind_rbm(m);
     bind_units(m);
     bind_sparse(m);
+    bind_autoencoder(m);
+    bind_dense(m);
 }

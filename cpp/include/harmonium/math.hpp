@@ -138,4 +138,36 @@ HARMONIUM_HOST_DEVICE inline double log(double x) {
                         detail::multiply_add(scale, 1.90821492927058770002e-10, 2.0 * s * detail::multiply_add(p, s2, 1.0)));
 }
 
+// tanh(x). Below 1/2 Lambert's continued fraction x / (1 + x^2 / (3 + x^2 / (5 + ...))), beyond by exp. Max error 6 ulp.
+template <class T>
+HARMONIUM_HOST_DEVICE inline T tanh(T x) {
+    const T magnitude = x < 0 ? -x : x, square = x * x;
+    T above = 1, below = 1, last_above = 0, last_below = 1;  // convergents by their recurrence: one division
+#if defined(__GNUC__)
+#pragma GCC unroll 8
+#endif
+    for (int k = 1; k <= (sizeof(T) == 4 ? 4 : 7); ++k) {
+        const T odd = static_cast<T>(2 * k + 1);
+        const T a = detail::multiply_add(square, last_above, odd * above), b = detail::multiply_add(square, last_below, odd * below);
+        last_above = above, last_below = below, above = a, below = b;
+    }
+    const T near = magnitude * above / below;
+    const T far = T(1) - T(2) / (T(1) + exp(magnitude + magnitude));
+    const T y = magnitude < T(0.5) ? near : far;
+    return x < 0 ? -y : y;
+}
+
+// log(x!) for x >= 0: Stirling's series at x + 9 after that many steps of the recurrence. Max error 1e-14 (1 + the value).
+HARMONIUM_HOST_DEVICE inline double log_factorial(double x) {
+    double product = 1.0, y = x + 1.0;
+    for (int k = 0; k < 8; ++k) {
+        const bool small = y < 9.0;
+        product *= small ? y : 1.0;
+        y += small ? 1.0 : 0.0;
+    }
+    const double r = 1.0 / y, r2 = r * r;
+    const double series = r * (1.0 / 12.0 - r2 * (1.0 / 360.0 - r2 * (1.0 / 1260.0 - r2 * (1.0 / 1680.0 - r2 / 1188.0))));
+    return (y - 0.5) * log(y) - y + 0.91893853320467274178 + series - log(product);
+}
+
 }  // namespace harmonium

@@ -16,7 +16,7 @@ namespace harmonium {
 
 // Who draws: part of the counter, so that no two uses ever share a number.
 enum class Stream : std::uint32_t { hidden = 0, visible = 1, start = 2, shuffle = 3, weights = 4, user = 5, data = 6, swap = 7,
-                                   missing_hidden = 8, missing_visible = 9, sizes = 10 };
+                                   missing_hidden = 8, missing_visible = 9, sizes = 10, corruption = 11, dropout = 12 };
 
 struct Draw {
     std::uint64_t seed = 0;

@@ -1,0 +1,162 @@
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "dense_network.hpp"
+#include "harmonium/error.hpp"
+
+namespace harmonium {
+
+namespace {
+
+template <class T>
+class AutoencoderTrainer {
+public:
+    AutoencoderTrainer(Context& context, const AutoencoderModel& model, const States<T>& x, const States<T>& validation,
+                       const AutoencoderOptions& options, AutoencoderState<T>& state)
+        : context_(context), model_(model), validation_(validation), options_(options), state_(state), rows_(x.rows()),
+          batch_size_(std::min(options.batch_size, x.rows())), network_(context, model, batch_size_, &options),
+          batch_(context, x, batch_size_, options.corruption, options.corruption_level, options.low, options.high, model.outputs),
+          theta_(state.theta, state.theta + model.n_parameters),
+          kept_(state.kept, state.kept + kept_by(options.update.rule) * model.n_parameters), gradient_(model.n_parameters),
+          order_(options.shuffle && rows_ > batch_size_ ? rows_ : 0), steps_(state.steps) {}
+
+    AutoencoderEpoch epoch() {
+        begin_order();
+        AutoencoderEpoch done;
+        double sum = 0;
+        for (std::int64_t first = 0; first < rows_; first += batch_size_) {
+            context_.poll(static_cast<double>(first) / static_cast<double>(rows_));
+            const std::int64_t n = std::min(batch_size_, rows_ - first);
+            batch_.gather(order_.empty() ? nullptr : order_.data(), first, n, {options_.seed, Stream::corruption, steps_});
+            const double loss = network_.loss_and_deltas(theta_.data(), batch_, T(1) / static_cast<T>(n), {steps_, 0}, false,
+                                                         gradient_.data());
+            sum += loss;
+            check_loss(loss / static_cast<double>(n));
+            Update step = options_.update;
+            step.rate = done.rate = rate();
+            step.step = ++steps_;
+            const int kept = kept_by(step.rule);
+            const bool moves = step.rule != UpdateRule::adagrad && step.rule != UpdateRule::rmsprop;  // what is kept is u, or s
+            T* first_kept = kept > 0 && moves ? kept_.data() : nullptr;
+            T* second_kept = kept == 2 ? kept_.data() + model_.n_parameters : kept == 1 && !moves ? kept_.data() : nullptr;
+            network_.take_step(batch_, prepared(step), gradient_.data(), theta_.data(), first_kept, second_kept);
+        }
+        done.loss = sum / static_cast<double>(rows_);
+        if (options_.weight_decay > 0) done.loss += weight_decay<T>(context_, model_, options_.weight_decay, theta_.data(), nullptr);
+        check_parameters();
+        done.validation_loss = score_validation();
+        std::copy(theta_.begin(), theta_.end(), state_.theta);
+        std::copy(kept_.begin(), kept_.end(), state_.kept);
+        state_.steps = steps_;
+        done.epoch = ++state_.epochs;
+        return done;
+    }
+
+private:
+    // Fisher and Yates; the draw of place i is row i of (seed, epoch).
+    void begin_order() {
+        if (order_.empty()) return;
+        std::iota(order_.begin(), order_.end(), std::int64_t(0));
+        const Draw draw(options_.seed, Stream::shuffle, state_.epochs);
+        for (std::int64_t i = rows_ - 1; i > 0; --i) {
+            const double u = uniform<double>(draw, static_cast<std::uint32_t>(i), 0);
+            std::swap(order_[i], order_[static_cast<std::int64_t>(u * static_cast<double>(i + 1))]);
+        }
+    }
+
+    double rate() const {
+        const double steps_an_epoch = std::ceil(static_cast<double>(rows_) / static_cast<double>(batch_size_));
+        const double done = std::min(1.0, static_cast<double>(steps_) / (steps_an_epoch * static_cast<double>(options_.schedule_epochs)));
+        const double rate = options_.update.rate * state_.rate_factor;
+        switch (options_.schedule) {
+            case RateSchedule::inverse_scaling: return rate / std::pow(static_cast<double>(steps_ + 1), options_.power);
+            case RateSchedule::linear: return rate * (1 - 0.99 * done);
+            case RateSchedule::exponential: return rate * std::pow(0.01, done);
+            default: return rate;
+        }
+    }
+
+    double score_validation() {
+        if (validation_.rows() == 0) return std::numeric_limits<double>::quiet_NaN();
+        double sum = 0;
+        const std::int64_t piece = std::min<std::int64_t>(500, validation_.rows());
+        DenseNetwork<T>* plain = plain_.empty() ? &plain_.emplace_back(context_, model_, piece, nullptr) : &plain_.front();
+        for (std::int64_t first = 0; first < validation_.rows(); first += piece) {
+            const States<T> rows = validation_.rows_from(first, std::min(piece, validation_.rows() - first));
+            plain->forward(theta_.data(), rows, 0, model_.layers.size());
+            sum += plain->add_up(rows, rows.rows(), false, T(1));
+        }
+        return sum / static_cast<double>(validation_.rows());
+    }
+
+    // A rate that is too large shows as a loss that is no number, or far above where training began.
+    void check_loss(double loss) {
+        if (!begun_) first_loss_ = loss, begun_ = true;
+        if (std::isfinite(loss) && loss < 1e3 * (std::abs(first_loss_) + 1)) return;
+        diverged(message("a loss of ", loss, " a row, ", first_loss_, " at first"));
+    }
+    void check_parameters() {
+        for (const T value : theta_) {
+            if (!std::isfinite(value)) diverged("a parameter is not finite");
+        }
+    }
+    [[noreturn]] void diverged(const std::string& what) const {
+        throw DivergenceError(message("training diverged in epoch ", state_.epochs + 1, ": ", what, ", with learning_rate_init=",
+                                      options_.update.rate, "; the parameters are those of epoch ", state_.epochs,
+                                      "; use a smaller learning_rate_init"));
+    }
+
+    Context& context_;
+    const AutoencoderModel& model_;
+    const States<T>& validation_;
+    const AutoencoderOptions& options_;
+    AutoencoderState<T>& state_;
+    std::int64_t rows_, batch_size_;
+    DenseNetwork<T> network_;
+    std::vector<DenseNetwork<T>> plain_;  // without dropout, for validation
+    InputBatch<T> batch_;
+    AlignedVector<T> theta_, kept_, gradient_;
+    std::vector<std::int64_t> order_;
+    std::uint64_t steps_;
+    bool begun_ = false;
+    double first_loss_ = 0;
+};
+
+template <class T>
+void check(const AutoencoderModel& model, const States<T>& x, const States<T>& validation, const AutoencoderOptions& o,
+           const AutoencoderState<T>& state) {
+    require(x.cols() == model.visible(), "autoencoder_train: X has ", x.cols(), " columns, the model has ", model.visible());
+    require(x.rows() > 0, "autoencoder_train: X has 0 rows");
+    require(!x.is_bits() && !validation.is_bits(), "autoencoder_train: X is dense or sparse rows");
+    require(validation.rows() == 0 || validation.cols() == model.visible(), "autoencoder_train: validation rows have ",
+            validation.cols(), " columns, the model has ", model.visible());
+    require(o.batch_size >= 1, "autoencoder_train: batch_size=", o.batch_size, ", at least 1 is needed");
+    require(o.update.rate > 0 && std::isfinite(o.update.rate), "autoencoder_train: a rate of ", o.update.rate);
+    require(o.dropout >= 0 && o.dropout < 1, "autoencoder_train: dropout=", o.dropout, " is not in [0, 1)");
+    require(o.contraction >= 0 && o.weight_decay >= 0, "autoencoder_train: contraction=", o.contraction, ", weight_decay=",
+            o.weight_decay, "; they are at least 0");
+    require(o.contraction == 0 || o.dropout == 0, "autoencoder_train: contraction and dropout exclude each other");
+    require(state.theta && (state.kept || kept_by(o.update.rule) == 0), "autoencoder_train: the state lacks memory");
+}
+
+}  // namespace
+
+template <class T>
+void autoencoder_train(Context& context, const AutoencoderModel& model, const States<T>& x, const States<T>& validation,
+                       const AutoencoderOptions& options, std::int64_t n_epochs, AutoencoderState<T>& state,
+                       const std::function<bool(const AutoencoderEpoch&)>& on_epoch) {
+    check(model, x, validation, options, state);
+    AutoencoderTrainer<T> trainer(context, model, x, validation, options, state);
+    for (std::int64_t i = 0; i < n_epochs; ++i) {
+        if (on_epoch(trainer.epoch())) return;
+    }
+}
+template void autoencoder_train(Context&, const AutoencoderModel&, const States<float>&, const States<float>&,
+                                const AutoencoderOptions&, std::int64_t, AutoencoderState<float>&,
+                                const std::function<bool(const AutoencoderEpoch&)>&);
+template void autoencoder_train(Context&, const AutoencoderModel&, const States<double>&, const States<double>&,
+                                const AutoencoderOptions&, std::int64_t, AutoencoderState<double>&,
+                                const std::function<bool(const AutoencoderEpoch&)>&);
+
+}  // namespace harmonium

@@ -1,0 +1,208 @@
+// The layers of an autoencoder at work: forward, the loss, and back.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "aligned.hpp"
+#include "harmonium/autoencoder.hpp"
+#include "harmonium/contraction.hpp"
+#include "harmonium/weight_step.hpp"
+#include "input_batch.hpp"
+#include "update_kernels.hpp"
+
+namespace harmonium {
+
+// Half of decay times the squared weights, of which decay theta is the gradient, added to it unless it is null.
+template <class T>
+double weight_decay(Context& context, const AutoencoderModel& model, double decay, const T* theta, T* gradient);
+
+template <class T>
+class DenseNetwork {
+public:
+    // Where a batch stands among all draws of dropout.
+    struct Place {
+        std::uint64_t step = 0;
+        std::uint32_t first_row = 0;
+    };
+
+    // Memory for batches of so many rows, with gradients if they are wanted.
+    DenseNetwork(Context& context, const AutoencoderModel& model, std::int64_t capacity, const AutoencoderOptions* training)
+        : context_(context), model_(model), options_(training) {
+        for (const AutoencoderLayer& layer : model.layers) outputs_.emplace_back(capacity * layer.outputs);
+        loss_.resize(capacity);
+        if (!training) return;
+        for (std::size_t l = 0; l + 1 < model.layers.size(); ++l) deltas_.emplace_back(capacity * model.layers[l].outputs);
+        if (training->contraction > 0) {
+            for (std::size_t l = 0; l < model.n_encoder; ++l) bends_.emplace_back(capacity * model.layers[l].outputs);
+            contraction_scratch_.resize(contraction_scratch(contracted(nullptr, nullptr, 0)));
+        }
+    }
+
+    Matrix<T> output(std::size_t layer, std::int64_t n) {
+        return {outputs_[layer].data(), n, model_.layers[layer].outputs};
+    }
+
+    // Layers [first, end) on x, the input of the first of them.
+    void forward(const T* theta, const States<T>& x, std::size_t first, std::size_t end, Place place = {}) {
+        const std::int64_t n = x.rows();
+        for (std::size_t l = first; l < end; ++l) {
+            const AutoencoderLayer& layer = model_.layers[l];
+            const States<T> input = l == first ? x : States<T>(output(l - 1, n));
+            dense_forward<T>(context_, input, weights(theta, layer), layer.transposed, theta + layer.bias, layer.activation,
+                             output(l, n));
+            if (drops() && l + 1 < model_.layers.size()) {
+                dropout<T>(context_, static_cast<T>(options_->dropout), dropout_draw(place, l), place.first_row, output(l, n));
+            }
+        }
+    }
+
+    // The sum over the batch's rows of the loss. Its derivatives times scale by the layers' inputs are then known, those by
+    // the biases stand in gradient (are added where accumulate is true), and there the penalty's share by the weights too.
+    double loss_and_deltas(const T* theta, const InputBatch<T>& batch, T scale, Place place, bool accumulate, T* gradient) {
+        const std::int64_t n = batch.target().rows();
+        forward(theta, batch.input(), 0, model_.layers.size(), place);
+        double sum = add_up(batch.target(), n, gradient != nullptr, scale);
+        if (contracts()) {
+            if (gradient && !accumulate) clear_encoder(gradient);
+            sum += contract(theta, gradient, n, scale);
+        }
+        if (gradient) backward(theta, n, place, accumulate, gradient);
+        return sum;
+    }
+
+    // The gradient by all weights, after loss_and_deltas: stored (added), or taken as a step at once.
+    void store_gradient(const InputBatch<T>& batch, bool accumulate, T* gradient) {
+        over_weights(batch, [&](const AutoencoderLayer& layer, bool of_encoder, WeightStep<T>& step) {
+            step.gradient = {gradient + layer.weights, layer.inputs, layer.outputs};
+            step.accumulate = accumulate || (of_encoder && contracts());
+        });
+    }
+    // u and s: what the rule keeps, null where there is none. Biases too, whose gradient stands in `gradient`.
+    void take_step(const InputBatch<T>& batch, const Update& update, T* gradient, T* theta, T* u, T* s) {
+        const auto at = [](T* of, std::int64_t place) { return of ? of + place : nullptr; };
+        for (const AutoencoderLayer& layer : model_.layers) {
+            update_kernels<T>().update(update, layer.outputs, gradient + layer.bias, at(u, layer.bias), at(s, layer.bias), theta + layer.bias);
+        }
+        over_weights(batch, [&](const AutoencoderLayer& layer, bool of_encoder, WeightStep<T>& step) {
+            if (of_encoder && contracts()) {
+                step.gradient = {gradient + layer.weights, layer.inputs, layer.outputs};
+                step.accumulate = true;
+            }
+            step.weights = {theta + layer.weights, layer.inputs, layer.outputs};
+            step.first = at(u, layer.weights);
+            step.second = at(s, layer.weights);
+            step.update = update;
+            step.decay = static_cast<T>(options_->weight_decay);
+        });
+    }
+
+    // The sum of -log p(x | z) after forward; per row in loss().
+    double add_up(const States<T>& target, std::int64_t n, bool derivatives, T scale) {
+        likelihood_loss<T>(context_, model_.outputs.data(), static_cast<std::int64_t>(model_.outputs.size()), target, derivatives,
+                           scale, output(model_.layers.size() - 1, n), loss_.data());
+        double sum = 0;
+        for (std::int64_t i = 0; i < n; ++i) sum += loss_[i];
+        return sum;
+    }
+    const double* loss() const { return loss_.data(); }
+
+    static Matrix<const T> weights(const T* theta, const AutoencoderLayer& layer) {
+        return layer.transposed ? Matrix<const T>(theta + layer.weights, layer.outputs, layer.inputs)
+                                : Matrix<const T>(theta + layer.weights, layer.inputs, layer.outputs);
+    }
+
+    // The encoder's layers as contraction takes them, after forward; gradient null: without gradients.
+    std::vector<ContractionLayer<T>> contracted(const T* theta, T* gradient, std::int64_t n) {
+        std::vector<ContractionLayer<T>> layers(model_.n_encoder);
+        for (std::size_t l = 0; l < model_.n_encoder; ++l) {
+            const AutoencoderLayer& layer = model_.layers[l];
+            layers[l].weights = {theta + (theta ? layer.weights : 0), layer.inputs, layer.outputs};
+            layers[l].activation = layer.activation;
+            layers[l].output = output(l, n);
+            if (!gradient) continue;
+            layers[l].gradient = {gradient + layer.weights, layer.inputs, layer.outputs};
+            layers[l].delta = {bends_[l].data(), n, layer.outputs};
+        }
+        return layers;
+    }
+
+private:
+    bool contracts() const { return options_ && options_->contraction > 0; }
+    bool drops() const { return options_ && options_->dropout > 0; }
+    Draw dropout_draw(Place place, std::size_t layer) const {
+        return {options_->seed, Stream::dropout, place.step * model_.layers.size() + layer};
+    }
+
+    double contract(const T* theta, T* gradient, std::int64_t n, T scale) {
+        contraction<T>(context_, contracted(theta, gradient, n), static_cast<T>(options_->contraction) * scale, loss_.data(),
+                       contraction_scratch_.data());
+        double sum = 0;
+        for (std::int64_t i = 0; i < n; ++i) sum += loss_[i];
+        return options_->contraction * sum;
+    }
+
+    void backward(const T* theta, std::int64_t n, Place place, bool accumulate, T* gradient) {
+        for (std::size_t l = model_.layers.size(); l-- > 0;) {
+            const AutoencoderLayer& layer = model_.layers[l];
+            const Matrix<T> upper = delta(l, n);
+            column_sums<T>(context_, upper, accumulate, gradient + layer.bias);
+            if (l == 0) break;
+            const Matrix<T> lower = delta(l - 1, n);
+            const T kept = static_cast<T>(1 - options_->dropout);
+            dense_backward<T>(context_, upper, weights(theta, layer), layer.transposed, model_.layers[l - 1].activation,
+                              output(l - 1, n), kept, lower);
+            if (drops()) dropout<T>(context_, static_cast<T>(options_->dropout), dropout_draw(place, l - 1), place.first_row, lower);
+            if (contracts() && l <= model_.n_encoder) add(bends_[l - 1], lower);
+        }
+    }
+
+    // Calls prepare(layer, whether it is the encoder's, step with its terms) for every matrix of weights, then takes the step.
+    template <class Prepare>
+    void over_weights(const InputBatch<T>& batch, const Prepare& prepare) {
+        const std::int64_t n = batch.target().rows();
+        for (std::size_t l = 0; l < (model_.tied ? model_.n_encoder : model_.layers.size()); ++l) {
+            GradientTerm<T> terms[2];
+            WeightStep<T> step;
+            step.terms = terms;
+            if (model_.tied) {
+                const std::size_t other = model_.layers.size() - 1 - l;
+                terms[step.n_terms].a = delta(other, n);
+                terms[step.n_terms++].b = output(other - 1, n);
+            }
+            GradientTerm<T>& own = terms[step.n_terms++];
+            if (l > 0) own.a = output(l - 1, n);
+            else if (batch.input().is_sparse()) own.a_columns = batch.columns();
+            else own.a = batch.input().dense;
+            own.b = delta(l, n);
+            prepare(model_.layers[l], l < model_.n_encoder, step);
+            weight_step<T>(context_, step);
+        }
+    }
+
+    // The derivative by a layer's input: of the last layer it takes the output's place.
+    Matrix<T> delta(std::size_t layer, std::int64_t n) {
+        if (layer + 1 == model_.layers.size()) return output(layer, n);
+        return {deltas_[layer].data(), n, model_.layers[layer].outputs};
+    }
+
+    void clear_encoder(T* gradient) {
+        for (std::size_t l = 0; l < model_.n_encoder; ++l) {
+            const AutoencoderLayer& layer = model_.layers[l];
+            std::fill_n(gradient + layer.weights, layer.inputs * layer.outputs, T(0));
+        }
+    }
+
+    static void add(const AlignedVector<T>& from, Matrix<T> to) {
+        for (std::int64_t i = 0; i < to.rows * to.cols; ++i) to.data[i] += from[static_cast<std::size_t>(i)];
+    }
+
+    Context& context_;
+    const AutoencoderModel& model_;
+    const AutoencoderOptions* options_;
+    std::vector<AlignedVector<T>> outputs_, deltas_, bends_;
+    AlignedVector<T> contraction_scratch_;
+    std::vector<double> loss_;
+};
+
+}  // namespace harmonium

@@ -1,0 +1,105 @@
+#include "simd.hpp"
+#include "update_kernels.hpp"
+
+namespace harmonium {
+namespace {
+
+template <class T>
+HARMONIUM_INLINE T root(T x) {
+    if constexpr (sizeof(T) == 4) return __builtin_sqrtf(x);
+    else return __builtin_sqrt(x);
+}
+
+template <class T>
+HARMONIUM_INLINE void update_row(const Update& o, std::int64_t n, const T* __restrict g, T* __restrict u, T* __restrict s, T* __restrict theta) {
+    const T rate = static_cast<T>(o.rate), momentum = static_cast<T>(o.momentum), epsilon = static_cast<T>(o.epsilon);
+    const T beta_1 = static_cast<T>(o.beta_1), new_1 = static_cast<T>(1 - o.beta_1);
+    const T beta_2 = static_cast<T>(o.beta_2), new_2 = static_cast<T>(1 - o.beta_2);
+    switch (o.rule) {
+        case UpdateRule::sgd:
+            for (std::int64_t i = 0; i < n; ++i) theta[i] -= rate * g[i];
+            break;
+        case UpdateRule::momentum:
+            for (std::int64_t i = 0; i < n; ++i) {
+                u[i] = momentum * u[i] - rate * g[i];
+                theta[i] += u[i];
+            }
+            break;
+        case UpdateRule::nesterov:
+            for (std::int64_t i = 0; i < n; ++i) {
+                u[i] = momentum * u[i] - rate * g[i];
+                theta[i] += momentum * u[i] - rate * g[i];
+            }
+            break;
+        case UpdateRule::adagrad:
+            for (std::int64_t i = 0; i < n; ++i) {
+                s[i] += g[i] * g[i];
+                theta[i] -= rate * g[i] / (root(s[i]) + epsilon);
+            }
+            break;
+        case UpdateRule::rmsprop:
+            for (std::int64_t i = 0; i < n; ++i) {
+                s[i] = beta_2 * s[i] + new_2 * g[i] * g[i];
+                theta[i] -= rate * g[i] / (root(s[i]) + epsilon);
+            }
+            break;
+        case UpdateRule::adam: {
+            const T length = static_cast<T>(o.rate * o.first_correction), inverse = static_cast<T>(o.second_correction);
+            for (std::int64_t i = 0; i < n; ++i) {
+                u[i] = beta_1 * u[i] + new_1 * g[i];
+                s[i] = beta_2 * s[i] + new_2 * g[i] * g[i];
+                theta[i] -= length * u[i] / (root(s[i]) * inverse + epsilon);
+            }
+        }
+    }
+}
+
+template <class T>
+void update_values(const Update& o, std::int64_t n, const T* g, T* u, T* s, T* theta) {
+    update_row(o, n, g, u, s, theta);
+}
+
+template <class T>
+void update_block(const Update& o, std::int64_t rows, std::int64_t n, const T* g, std::int64_t g_stride, T* u, T* s, T* theta,
+                  std::int64_t stride) {
+    constexpr std::int64_t ahead = 4, line = 64 / static_cast<std::int64_t>(sizeof(T));
+    for (std::int64_t i = 0; i < rows; ++i) {
+        // Rows lie far apart: the processor does not foresee them.
+        for (std::int64_t j = 0; i + ahead < rows && j < n; j += line) {
+            const std::int64_t at = (i + ahead) * stride + j;
+            __builtin_prefetch(theta + at, 1);
+            if (u) __builtin_prefetch(u + at, 1);
+            if (s) __builtin_prefetch(s + at, 1);
+        }
+        update_row(o, n, g + i * g_stride, u ? u + i * stride : nullptr, s ? s + i * stride : nullptr, theta + i * stride);
+    }
+}
+
+template <class T>
+double decay_values(T decay, std::int64_t n, const T* theta, T* gradient) {
+    double sum = 0;
+    for (std::int64_t first = 0; first < n; first += 1024) {
+        const std::int64_t end = first + 1024 < n ? first + 1024 : n;
+        T partial[16] = {};  // as many whatever the level
+        std::int64_t i = first;
+        for (; i + 16 <= end; i += 16) {
+            for (int k = 0; k < 16; ++k) partial[k] += theta[i + k] * theta[i + k];
+        }
+        for (; i < end; ++i) partial[i % 16] += theta[i] * theta[i];
+        for (const T value : partial) sum += static_cast<double>(value);
+        for (i = first; gradient && i < end; ++i) gradient[i] += decay * theta[i];
+    }
+    return sum;
+}
+
+}  // namespace
+
+namespace HARMONIUM_LEVEL {
+template <class T>
+UpdateKernels<T> update_kernels() {
+    return {update_values<T>, update_block<T>, decay_values<T>};
+}
+template UpdateKernels<float> update_kernels<float>();
+template UpdateKernels<double> update_kernels<double>();
+}  // namespace HARMONIUM_LEVEL
+}  // namespace harmonium

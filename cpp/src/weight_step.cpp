@@ -1,0 +1,80 @@
+#include "harmonium/weight_step.hpp"
+
+#include <algorithm>
+
+#include "harmonium/error.hpp"
+#include "tiled_gemm.hpp"
+#include "update_kernels.hpp"
+
+namespace harmonium {
+
+namespace {
+
+constexpr std::int64_t block_cols = 64;
+
+// block (at `top`, `left` of the gradient) = the sum of all terms there, or added to it.
+template <class T>
+void multiply(const WeightStep<T>& step, std::int64_t top, std::int64_t left, bool accumulate, Matrix<T> block, T* scratch) {
+    for (int t = 0; t < step.n_terms; ++t, accumulate = true) {
+        const GradientTerm<T>& term = step.terms[t];
+        if (term.a_columns.indptr) {
+            SparseRows<T> part = term.a_columns;
+            part.indptr += top;
+            part.rows = block.rows;
+            tiled_gemm_kernels<T>().multiply_sparse(part, term.b, left, accumulate, block, scratch);
+            continue;
+        }
+        for (std::int64_t p = 0; p < term.a.rows; p += tiled_inner) {
+            const std::int64_t k = std::min(tiled_inner, term.a.rows - p);
+            const Matrix<const T> a(term.a.row(p) + top, k, block.rows, term.a.stride);
+            for (std::int64_t c = 0; c < block.cols; c += strip_cols<T>()) {
+                tiled_gemm_kernels<T>().pack(term.b.rows_from(p, k), false, left + c, scratch);
+                const Matrix<T> strip(block.data + c, block.rows, std::min(strip_cols<T>(), block.cols - c), block.stride);
+                tiled_gemm_kernels<T>().multiply(a, true, scratch, accumulate || p > 0, strip);
+            }
+        }
+    }
+}
+
+}  // namespace
+
+template <class T>
+void weight_step(Context& context, const WeightStep<T>& step) {
+    const Matrix<T> shape = step.gradient ? step.gradient : step.weights;
+    require(shape && (step.gradient || !step.accumulate), "weight_step: neither a gradient nor weights");
+    require(!step.gradient || !step.weights || (step.gradient.rows == step.weights.rows && step.gradient.cols == step.weights.cols),
+            "weight_step: the gradient is ", step.gradient.rows, " x ", step.gradient.cols, ", weights ", step.weights.rows, " x ",
+            step.weights.cols);
+    std::int64_t inner = 0;
+    for (int t = 0; t < step.n_terms; ++t) {
+        const GradientTerm<T>& term = step.terms[t];
+        const bool sparse = term.a_columns.indptr != nullptr;
+        const std::int64_t n = sparse ? term.a_columns.cols : term.a.rows, k = sparse ? term.a_columns.rows : term.a.cols;
+        require(n == term.b.rows && k == shape.rows && term.b.cols == shape.cols, "weight_step: A is ", n, " x ", k, ", B ",
+                term.b.rows, " x ", term.b.cols, ", the gradient ", shape.rows, " x ", shape.cols);
+        inner = std::max(inner, n);
+    }
+    const std::int64_t strips = (shape.cols + block_cols - 1) / block_cols, chunks = (shape.rows + tiled_rows - 1) / tiled_rows;
+    const std::int64_t work = std::max(std::min(inner, tiled_inner) * strip_cols<T>(), sparse_scratch<T>(tiled_rows)) + 16;
+    context.reserve_scratch(static_cast<std::size_t>(work + tiled_rows * block_cols) * sizeof(T));
+    const auto& kernels = update_kernels<T>();
+    context.parallel_for(strips * chunks, [&](std::int64_t task, int worker) {
+        const std::int64_t left = task % strips * block_cols, cols = std::min(block_cols, shape.cols - left);
+        const std::int64_t top = task / strips * tiled_rows, rows = std::min(tiled_rows, shape.rows - top);
+        T* scratch = context.scratch<T>(worker);
+        const Matrix<T> block = step.gradient ? Matrix<T>(step.gradient.row(top) + left, rows, cols, step.gradient.stride)
+                                              : Matrix<T>(scratch + (work + 15) / 16 * 16, rows, cols, block_cols);
+        multiply(step, top, left, step.accumulate, block, scratch);
+        if (!step.weights) return;
+        const std::int64_t at = top * step.weights.stride + left;
+        for (std::int64_t i = 0; step.decay != T(0) && i < rows; ++i) {
+            kernels.decay(step.decay, cols, step.weights.row(top + i) + left, block.row(i));
+        }
+        kernels.update_block(step.update, rows, cols, block.data, block.stride, step.first ? step.first + at : nullptr,
+                             step.second ? step.second + at : nullptr, step.weights.data + at, step.weights.stride);
+    });
+}
+template void weight_step(Context&, const WeightStep<float>&);
+template void weight_step(Context&, const WeightStep<double>&);
+
+}  // namespace harmonium

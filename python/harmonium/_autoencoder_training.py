@@ -1,0 +1,374 @@
+"""Training of autoencoders: gradient steps in one crossing into the core, SciPy's optimisers over its loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import scipy.optimize
+from sklearn.utils.metaestimators import available_if
+
+from . import _core
+from ._autoencoder_checks import CheckedAutoencoder, TrainingData
+from ._autoencoder_pretraining import pretrained_layers
+from ._autoencoder_start import initial_weights, settle_outputs
+from ._callbacks import CallbackMixin, EpochLoop, epoch_loop
+from ._rbm_sampling import new_seed
+
+_KEPT = {"sgd": 0, "momentum": 1, "nesterov": 1, "adagrad": 1, "rmsprop": 1, "adam": 2}  # values for each parameter
+_RATES = {"sgd": 0.05, "momentum": 0.01, "nesterov": 0.01, "adagrad": 0.01}  # of the others 0.001
+_LEAST_RATE = 1e-6  # where learning_rate="adaptive" gives up
+_FEW = 1000  # rows that the output layer is set by
+
+
+@dataclass
+class Progress:
+    """What is known of the epochs of one call, and when it is to end."""
+
+    tol: float
+    patience: int
+    adaptive: bool
+    best: float = np.inf
+    stale: int = 0
+    kept: np.ndarray | None = field(default=None, repr=False)
+
+    def stop(self, loss: float, rate_factor: np.ndarray, rate: float) -> bool:
+        self.stale = 0 if loss < self.best - self.tol else self.stale + 1
+        self.best = min(self.best, loss)
+        if self.stale < self.patience:
+            return False
+        if self.adaptive and rate / 5 > _LEAST_RATE:
+            rate_factor[0] /= 5
+            self.stale = 0
+            return False
+        return True
+
+
+def _takes_batches(model: Any) -> bool:
+    if model.solver in ("lbfgs", "cg"):
+        raise AttributeError(
+            f"{type(model).__name__}: solver={model.solver!r} has no partial_fit, it needs all rows at once"
+        )
+    return True
+
+
+class Record:
+    """Brings an estimator's `history_` and counters to the epoch that the arrays are of."""
+
+    def __init__(self, estimator: Any, before: dict[str, list[float]], first: int) -> None:
+        self.estimator, self.before, self.first = estimator, before, first
+        self._rows: Any = list
+        self._others: Any = lambda: None
+
+    def follow(self, rows: Any, others: Any) -> None:
+        """rows(): what each epoch so far is recorded with; others(): sets the rest."""
+        self._rows, self._others = rows, others
+
+    def catch_up(self) -> None:
+        """As often as one likes."""
+        rows = self._rows()
+        # What earlier passes did not record, or these do not, is NaN there.
+        self.estimator.history_ = {
+            name: values + [row.get(name, np.nan) for row in rows] for name, values in self.before.items()
+        }
+        self.estimator.n_iter_ = self.first + len(rows)
+        self._others()
+
+    def last(self) -> dict[str, float]:
+        return self._rows()[-1]
+
+
+class AutoencoderTraining(CallbackMixin, CheckedAutoencoder):
+    """Adds `fit` and `partial_fit`."""
+
+    def fit(self, X: Any, y: Any = None) -> Any:
+        """Train on X, from the start unless `warm_start` is set and there is a model.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix of shape (n_samples, n_features)
+            bernoulli: values in [0, 1]. gaussian, laplace: real numbers. categorical: integer codes, or one-hot.
+            poisson: counts. A CSR matrix is taken where no column is categorical; it is not made dense.
+        y : ignored
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad parameters, NaN, infinity, values that a likelihood cannot take; nothing has been changed then.
+        DivergenceError
+            When the loss or a parameter leaves every sensible range; the parameters of the last whole epoch are kept,
+            as they are on Ctrl-C and when a callback raises.
+        """
+        fresh = not (self.warm_start and hasattr(self, "coefs_"))
+        seed = self._new_seed(fresh)
+        data = self._check_fit("fit", X, seed, fresh=fresh)
+        with self._as_before_unless_begun(fresh):
+            if fresh:
+                self._start(X, data, seed)
+            return self._train(data, self.max_iter, X, y)
+
+    @available_if(_takes_batches)
+    def partial_fit(self, X: Any, y: Any = None) -> Any:
+        """Train on with one pass over X, in batches; the first call starts as `fit` does, without `pretraining`.
+
+        ``fit`` with max_iter=k is the same, bit for bit, as k calls with the same X, as long as nothing stops it early.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix of shape (n_samples, n_features), as in `fit`
+        y : ignored
+
+        Returns
+        -------
+        self
+        """
+        fresh = not hasattr(self, "coefs_")
+        seed = self._new_seed(fresh)
+        data = self._check_fit("partial_fit", X, seed, fresh=fresh, split=False)
+        with self._as_before_unless_begun(fresh):
+            if fresh:
+                self._start(X, data, seed, pretrain=False)
+            return self._train(data, 1, X, y, by_tol=False)
+
+    def _new_seed(self, fresh: bool) -> int:
+        return new_seed(self.random_state) if fresh or not hasattr(self, "_seed") else self._seed
+
+    @contextmanager
+    def _as_before_unless_begun(self, fresh: bool) -> Iterator[None]:
+        """Undo a start that fails before there are parameters to train."""
+        before = dict(vars(self))
+        self._begun = not fresh
+        try:
+            yield
+        except BaseException:
+            if not self._begun:
+                self.__dict__.clear()
+                self.__dict__.update(before)
+            raise
+        finally:
+            self.__dict__.pop("_begun", None)
+
+    def _start(self, X: Any, data: TrainingData, seed: int, *, pretrain: bool = True) -> None:
+        """A new model: its first parameters, pretrained or drawn."""
+        hidden, decoder = self._sizes("hidden_layer_sizes"), self._decoder_sizes()
+        code_activation = self._code_activation(hidden)
+        encoder = [data.columns.n_units, *hidden]
+        groups = data.columns.groups
+        network = _core.AutoencoderModel(encoder, decoder, self.activation, code_activation, bool(self.tied), groups)
+        theta = np.zeros(network.n_parameters, data.dtype)
+        coefs, intercepts = self._parts(network, theta)
+        for layer, W in enumerate(coefs[: len(hidden)] if self.tied else coefs):
+            of = (
+                code_activation
+                if layer + 1 == len(hidden)
+                else "identity"
+                if layer + 1 == len(coefs)
+                else self.activation
+            )
+            # The decoder starts as the encoder's mirror where it can.
+            mirrored = layer >= len(hidden) and coefs[-1 - layer].shape == W.shape[::-1]
+            W[:] = (
+                coefs[-1 - layer].T
+                if mirrored
+                else initial_weights(self.initialization, of, W.shape, seed, layer, data.dtype)
+            )
+        wanted = data.columns.natural_parameters(data.means, data.rows)
+        if self.pretraining and pretrain:
+            pretrained_layers(self, data, seed, code_activation, coefs, intercepts)
+        else:
+            plain = _core.AutoencoderModel(
+                encoder, decoder, self.activation, code_activation, bool(self.tied), [("gaussian", encoder[0])]
+            )
+            spread = data.columns.natural_spread(data.array[:_FEW])
+            settle_outputs(plain, theta, (coefs, intercepts), data.first_rows(_FEW), wanted, spread)
+        self._validate(X, reset=True)
+        self._begun = True
+        self.coefs_, self.intercepts_ = coefs, intercepts
+        self.code_activation_ = code_activation
+        self.n_categories_ = np.array(data.columns.categories, dtype=np.int64)
+        self._one_hot, self._n_encoder, self._pairs = data.columns.one_hot, len(hidden), data.columns.pairs
+        self.n_iter_, self.history_ = 0, {}
+        self._seed, self._steps, self._rate_factor = seed, 0, 1.0
+        self._kept = np.zeros(0, data.dtype)
+
+    def _code_activation(self, hidden: list[int]) -> str:
+        if self.code_activation != "auto":
+            return self.code_activation
+        return self.activation if len(hidden) == 1 and self.pretraining != "rbm" else "identity"
+
+    def _settings(self, limits: tuple[np.ndarray, np.ndarray] | None = None) -> dict[str, Any]:
+        n = np.shape(self.coefs_[0])[0]
+        low, high = (np.zeros(n), np.ones(n)) if limits is None else limits
+        rate = self.learning_rate_init
+        return {
+            "corruption": self.corruption or "none",
+            "corruption_level": float(self.corruption_level),
+            "low": np.ascontiguousarray(low, np.float64),
+            "high": np.ascontiguousarray(high, np.float64),
+            "dropout": float(self.dropout),
+            "contraction": float(self.contraction),
+            "weight_decay": float(self.alpha),
+            "rule": self.solver if self.solver in _KEPT else "sgd",
+            "learning_rate_init": _RATES.get(self.solver, 0.001) if rate is None else float(rate),
+            "momentum": float(self.momentum),
+            "beta_1": float(self.beta_1),
+            "beta_2": float(self.beta_2),
+            "epsilon": float(self.epsilon),
+            "learning_rate": self.learning_rate,
+            "power_t": float(self.power_t),
+            "schedule_epochs": max(int(self.max_iter), 1),
+            "batch_size": int(self.batch_size),
+            "shuffle": bool(self.shuffle),
+            "seed": self._seed,
+        }
+
+    def _train(self, data: TrainingData, n_epochs: int, X: Any, y: Any, *, by_tol: bool = True) -> Any:
+        network, theta = self._model()
+        self.coefs_, self.intercepts_ = self._parts(network, theta)  # views: training is seen at once
+        self.n_features_in_ = data.columns.n_columns if not hasattr(self, "n_features_in_") else self.n_features_in_
+        names = ("loss", "learning_rate") if data.validation is None else ("loss", "validation_score", "learning_rate")
+        first = self.n_iter_
+        before = {name: list(self.history_.get(name, [np.nan] * first)) for name in (*names, *self.history_)}
+        with epoch_loop(self, n_epochs, X=X, y=y) as loop:
+            record = Record(self, before, first)
+            run = self._descend if self.solver in _KEPT else self._minimise
+            try:
+                run(network, theta, data, n_epochs, loop, record, by_tol)
+            except _core.DivergenceError as error:
+                raise _core.DivergenceError(f"{type(self).__name__}: {error}") from None
+            finally:
+                record.catch_up()
+        return self
+
+    def _descend(
+        self,
+        network: Any,
+        theta: np.ndarray,
+        data: TrainingData,
+        n_epochs: int,
+        loop: EpochLoop,
+        record: Record,
+        by_tol: bool,
+    ) -> None:
+        """Gradient steps, in the core."""
+        size = _KEPT[self.solver] * theta.size
+        kept = (
+            np.require(self._kept, theta.dtype, ["C", "W"]) if self._kept.size == size else np.zeros(size, theta.dtype)
+        )
+        counters = np.array([self._steps, self.n_iter_], np.int64)
+        factor, quantities = np.array([self._rate_factor]), np.zeros((n_epochs, 3))
+        progress = Progress(float(self.tol), int(self.n_iter_no_change), self.learning_rate == "adaptive")
+        held_out = data.validation is not None
+
+        def rows() -> list[dict[str, float]]:
+            done = quantities[: int(counters[1]) - record.first].tolist()
+            return [
+                {"loss": loss, "learning_rate": rate} | ({"validation_score": -other} if held_out else {})
+                for loss, other, rate in done
+            ]
+
+        def catch_up() -> None:
+            self._steps, self._rate_factor, self._kept = int(counters[0]), float(factor[0]), kept
+
+        record.follow(rows, catch_up)
+
+        def on_epoch() -> bool:
+            record.catch_up()
+            loss, other, rate = quantities[int(counters[1]) - record.first - 1].tolist()
+            if held_out and other < progress.best:
+                progress.kept = theta.copy()
+            stop = by_tol and progress.stop(other if held_out else loss, factor, rate)
+            return loop.epoch_end(record.last(), self._fitted_attributes) or stop
+
+        try:
+            _core.autoencoder_train(
+                network, data.states, data.validation, theta, kept, counters, factor, quantities,
+                self._settings(data.limits), on_epoch,
+            )  # fmt: skip
+        finally:
+            if progress.kept is not None:
+                theta[:] = progress.kept
+                self.best_validation_score_ = -progress.best
+
+    def _minimise(
+        self,
+        network: Any,
+        theta: np.ndarray,
+        data: TrainingData,
+        n_epochs: int,
+        loop: EpochLoop,
+        record: Record,
+        by_tol: bool,
+    ) -> None:
+        """SciPy's L-BFGS or conjugate gradients over the loss of all rows; an iteration counts as an epoch."""
+        settings = self._settings(data.limits)
+        gradient = np.empty_like(theta)
+        losses: list[float] = []
+        latest: list[Any] = [np.nan, theta]
+
+        def loss_and_gradient(point: np.ndarray) -> tuple[float, np.ndarray]:
+            at = point.astype(theta.dtype)
+            loss = _core.autoencoder_loss(network, data.states, at, gradient, settings)
+            if not np.isfinite(loss):
+                loss = np.inf  # a step too far: the line search comes back
+            latest[:] = [loss, point.copy()]
+            return loss, gradient.astype(np.float64)
+
+        def on_iteration(point: np.ndarray) -> None:
+            same = np.array_equal(latest[1], point)
+            losses.append(float(latest[0]) if same else loss_and_gradient(point)[0])
+            theta[:] = point
+            record.catch_up()
+            if loop.epoch_end(record.last(), self._fitted_attributes):
+                raise StopIteration
+
+        record.follow(lambda: [{"loss": loss, "learning_rate": np.nan} for loss in losses], lambda: None)
+        if n_epochs == 0:
+            return
+        method = "L-BFGS-B" if self.solver == "lbfgs" else "CG"
+        options: dict[str, Any] = {"maxiter": n_epochs, "gtol": float(self.tol) * 0.1}
+        if method == "L-BFGS-B":
+            options |= {"maxfun": 10 * n_epochs + 100, "maxcor": 20, "ftol": float(self.tol) * 1e-8}
+        try:
+            result = scipy.optimize.minimize(
+                loss_and_gradient,
+                theta.astype(np.float64),
+                jac=True,
+                method=method,
+                callback=on_iteration,
+                options=options,
+            )
+        except StopIteration:
+            return
+        if not np.isfinite(result.fun):
+            raise _core.DivergenceError(f"the loss is {result.fun} after {len(losses)} iterations of {self.solver}")
+
+    @property
+    def loss_curve_(self) -> list[float]:
+        """The loss of every epoch."""
+        return self.history_.get("loss", [])
+
+    @property
+    def loss_(self) -> float:
+        """The loss of the last epoch."""
+        return self.history_["loss"][-1]
+
+    @property
+    def validation_scores_(self) -> list[float]:
+        """`score` of the rows held out, after every epoch; of early_stopping=True."""
+        return self.history_["validation_score"]
+
+    def _fitted_attributes(self) -> dict[str, Any]:
+        private = ("_one_hot", "_n_encoder", "_pairs", "_seed", "_steps", "_rate_factor", "_kept")
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if (name.endswith("_") and not name.startswith("_")) or name in private
+        }
