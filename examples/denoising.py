@@ -63,7 +63,7 @@ def main() -> None:
         others = file["raw"].astype(np.float32)
     truth = load_sample_image("china.jpg").astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
     if arguments.quick:
-        truth = truth[160:224, 260:340]
+        truth = truth[160:208, 260:308]
     noise = np.random.default_rng(arguments.seed).standard_normal(truth.shape, np.float32)
     noisy = truth + np.float32(SIGMA) * noise
 

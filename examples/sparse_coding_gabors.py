@@ -74,7 +74,7 @@ def fit_gabor(image: np.ndarray) -> tuple[np.ndarray, float]:
     low = [-2, -2, np.log(0.7), np.log(0.7), -10, -0.5, -0.5]
     high = [len(image) + 1, len(image) + 1, np.log(len(image)), np.log(len(image)), 10, 0.5, 0.5]
     start = np.clip(start, np.array(low) + 1e-3, np.array(high) - 1e-3)
-    found = least_squares(lambda p: (gabor(p, image) - image).ravel(), start, bounds=(low, high), max_nfev=40)
+    found = least_squares(lambda p: (gabor(p, image) - image).ravel(), start, bounds=(low, high), max_nfev=60)
     return gabor(found.x, image), 1 - 2 * found.cost
 
 
@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="seconds: the picture is drawn, little is learned")
     arguments = parser.parse_args()
-    n_atoms, n_patches, n_passes, n_compared = (16, 300, 2, 10) if arguments.quick else (256, 40_000, 4, 100)
+    n_atoms, n_patches, n_passes, n_compared = (9, 300, 2, 4) if arguments.quick else (256, 40_000, 4, 100)
 
     with np.load(arguments.data / "natural_images.npz", allow_pickle=False) as file:
         images = file["whitened"]
@@ -110,9 +110,8 @@ def main() -> None:
     atoms = coding.components_[used].reshape(-1, SIDE, SIDE)
     functions, quality = map(np.array, zip(*map(fit_gabor, atoms), strict=True))
     frequency, direction, width = np.array([band(atom) for atom in atoms]).T
-    others = np.array(
-        [fit_gabor(patch.reshape(SIDE, SIDE))[1] for patch in some[np.abs(some).sum(axis=1) > 0][:n_compared]]
-    )
+    compared = some[np.abs(some).sum(axis=1) > 0][:n_compared].reshape(-1, SIDE, SIDE)
+    others = np.array([fit_gabor(patch)[1] for patch in compared])
     good = quality > GOOD
     for name, values in (("atoms", quality), ("patches", others)):
         share = 100 * (values > GOOD).mean()
