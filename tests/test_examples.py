@@ -47,7 +47,9 @@ def data(tmp_path_factory):
     for part, n in (("train", 150), ("test", 40)):
         arrays[f"x_{part}"], arrays[f"y_{part}"] = digits(generator, n)
     np.savez(folder / "mnist.npz", **arrays)
-    np.savez(folder / "natural_images.npz", whitened=generator.normal(size=(2, 64, 64)).astype(np.float32))
+    whitened = generator.normal(size=(2, 64, 64)).astype(np.float32)
+    raw = generator.integers(0, 256, (2, 64, 64))
+    np.savez(folder / "natural_images.npz", whitened=whitened, raw=raw.astype(np.uint8))
     codes = generator.integers(0, 21, (80, 6), np.uint8)
     codes[:, 5] = codes[:, 0]
     alphabet = np.array("ACDEFGHIKLMNPQRSTVWY-")
