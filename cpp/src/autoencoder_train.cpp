@@ -1,9 +1,9 @@
 #include <cmath>
 #include <limits>
-#include <numeric>
 
 #include "dense_network.hpp"
 #include "harmonium/error.hpp"
+#include "row_order.hpp"
 
 namespace harmonium {
 
@@ -22,7 +22,7 @@ public:
           order_(options.shuffle && rows_ > batch_size_ ? rows_ : 0), steps_(state.steps) {}
 
     AutoencoderEpoch epoch() {
-        begin_order();
+        if (!order_.empty()) shuffle_rows(options_.seed, state_.epochs, order_);
         AutoencoderEpoch done;
         double sum = 0;
         for (std::int64_t first = 0; first < rows_; first += batch_size_) {
@@ -54,17 +54,6 @@ public:
     }
 
 private:
-    // Fisher and Yates; the draw of place i is row i of (seed, epoch).
-    void begin_order() {
-        if (order_.empty()) return;
-        std::iota(order_.begin(), order_.end(), std::int64_t(0));
-        const Draw draw(options_.seed, Stream::shuffle, state_.epochs);
-        for (std::int64_t i = rows_ - 1; i > 0; --i) {
-            const double u = uniform<double>(draw, static_cast<std::uint32_t>(i), 0);
-            std::swap(order_[i], order_[static_cast<std::int64_t>(u * static_cast<double>(i + 1))]);
-        }
-    }
-
     double rate() const {
         const double steps_an_epoch = std::ceil(static_cast<double>(rows_) / static_cast<double>(batch_size_));
         const double done = std::min(1.0, static_cast<double>(steps_) / (steps_an_epoch * static_cast<double>(options_.schedule_epochs)));
