@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "blas.hpp"
 #include "harmonium/error.hpp"
 #include "harmonium/gemm.hpp"
 #include "lasso_solver.hpp"
@@ -15,6 +16,7 @@ namespace {
 
 // Beyond, D D^T (134 MB) costs more memory than time is won.
 constexpr std::int64_t most_atoms_with_gram = 4096;
+constexpr std::int64_t most_numbers = 1 << 20;  // in each of the arrays for the rows coded at a time
 
 template <class T>
 void widen(Matrix<const T> from, std::int64_t stride, AlignedVector<double>& to) {
@@ -72,12 +74,13 @@ void LassoSolver<T>::set_dictionary(Matrix<const T> dictionary, std::int64_t row
         lipschitz_ = trace_bound(context_, d);
         if (lipschitz_ == 0) lipschitz_ = 1;  // any step leads codes on atoms of zeros to zero
     }
-    x_.assign(static_cast<std::size_t>(block * stride), 0.0);
+    most_rows_ = std::clamp(most_numbers / std::max(atoms_, features_), block, std::clamp<std::int64_t>(rows, block, 4096));
+    x_.assign(static_cast<std::size_t>(most_rows_ * stride), 0.0);
     observed_.assign(masked ? x_.size() : 0, 0.0);
-    correlations_.assign(static_cast<std::size_t>(block * atom_stride), 0.0);
-    codes_.resize(static_cast<std::size_t>(block * atoms_));
+    correlations_.assign(static_cast<std::size_t>(most_rows_ * atom_stride), 0.0);
+    codes_.resize(static_cast<std::size_t>(most_rows_ * atoms_));
     penalty_.resize(static_cast<std::size_t>(2 * atom_stride));
-    left_.resize(block);
+    left_.resize(static_cast<std::size_t>(most_rows_));
     context_.reserve_scratch(static_cast<std::size_t>(scratch_bytes()));
 }
 
@@ -121,11 +124,11 @@ void LassoSolver<T>::set_penalty(const double* alpha, std::int64_t stride, doubl
     }
 }
 
+// Rows [first, last) in double, with 0 where an entry is missing, and their correlations with every atom.
 template <class T>
-std::int64_t LassoSolver<T>::encode(Matrix<const T> x, LassoPenalty alpha, Matrix<const std::uint8_t> observed,
-                                    Matrix<T> codes, double* gaps, std::int32_t* n_iter, double* objectives) {
-    const std::int64_t stride = lasso_padded(features_), atom_stride = lasso_padded(atoms_), rows = x.rows;
-    for (std::int64_t i = 0; i < rows; ++i) {
+void LassoSolver<T>::prepare(Matrix<const T> x, Matrix<const std::uint8_t> observed, std::int64_t first, std::int64_t last) {
+    const std::int64_t stride = lasso_padded(features_), atom_stride = lasso_padded(atoms_);
+    for (std::int64_t i = first; i < last; ++i) {
         double* to = x_.data() + i * stride;
         std::copy(x.row(i), x.row(i) + features_, to);
         if (!observed) continue;
@@ -135,15 +138,22 @@ std::int64_t LassoSolver<T>::encode(Matrix<const T> x, LassoPenalty alpha, Matri
             if (!there) to[f] = 0;
         }
     }
-    gemm<double>(context_, 1, Matrix<const double>(x_.data(), rows, features_, stride), false,
-                 Matrix<const double>(dictionary_.data(), atoms_, features_, stride), true, 0,
-                 Matrix<double>(correlations_.data(), rows, atoms_, atom_stride));
+    blas_gemm(1, Matrix<const double>(x_.data() + first * stride, last - first, features_, stride), false,
+              Matrix<const double>(dictionary_.data(), atoms_, features_, stride), true, 0,
+              Matrix<double>(correlations_.data() + first * atom_stride, last - first, atoms_, atom_stride));
+}
+
+template <class T>
+std::int64_t LassoSolver<T>::encode(Matrix<const T> x, LassoPenalty alpha, Matrix<const std::uint8_t> observed,
+                                    Matrix<T> codes, double* gaps, std::int32_t* n_iter, double* objectives) {
+    const std::int64_t stride = lasso_padded(features_), atom_stride = lasso_padded(atoms_), rows = x.rows;
     if (alpha.row_stride == 0) set_penalty(alpha.data, alpha.col_stride, penalty_.data(), penalty_.data() + atom_stride);
     const LassoKernels<double>& kernels = lasso_kernels<double>();
     const auto solve = options_.algorithm == LassoAlgorithm::cd      ? kernels.cd
                        : options_.algorithm == LassoAlgorithm::fista ? kernels.fista
                                                                      : kernels.ista;
-    constexpr std::int64_t rows_a_task = 8;
+    // Rows go all the way on one thread: fewer would pack the dictionary too often, more would leave threads idle at the end.
+    constexpr std::int64_t rows_a_task = 32;
     context_.parallel_for((rows + rows_a_task - 1) / rows_a_task, [&](std::int64_t task, int worker) {
         LassoScratch<double> scratch = carve(context_.scratch<unsigned char>(worker));
         LassoRow<double> row;
@@ -158,7 +168,9 @@ std::int64_t LassoSolver<T>::encode(Matrix<const T> x, LassoPenalty alpha, Matri
         row.max_iter = options_.max_iter;
         row.positive = options_.positive;
         row.float_codes = sizeof(T) == 4;
-        for (std::int64_t i = task * rows_a_task; i < std::min(rows, (task + 1) * rows_a_task); ++i) {
+        const std::int64_t first = task * rows_a_task, last = std::min(rows, first + rows_a_task);
+        prepare(x, observed, first, last);
+        for (std::int64_t i = first; i < last; ++i) {
             row.x = x_.data() + i * stride;
             row.observed = observed ? observed_.data() + i * stride : nullptr;
             row.start_correlations = correlations_.data() + i * atom_stride;
@@ -204,8 +216,8 @@ std::int64_t lasso(Context& context, Matrix<const T> x, Matrix<const T> dictiona
     LassoSolver<T> solver(context, options);
     solver.set_dictionary(dictionary, x.rows, static_cast<bool>(observed));
     std::int64_t left = 0;
-    for (std::int64_t first = 0; first < x.rows; first += solver.block) {
-        const std::int64_t rows = std::min(solver.block, x.rows - first);
+    for (std::int64_t first = 0; first < x.rows; first += solver.most_rows()) {
+        const std::int64_t rows = std::min(solver.most_rows(), x.rows - first);
         context.poll(static_cast<double>(first) / static_cast<double>(x.rows));
         left += solver.encode(x.rows_from(first, rows),
                               {alpha.data + first * alpha.row_stride, alpha.row_stride, alpha.col_stride},

@@ -26,7 +26,7 @@ struct LassoOptions {
 //   x: n x d, D: K x d, codes: n x K, float or double; on entry codes is where to start. observed: n x d, 0 where x_ij is
 //   missing: the sum is over the others; without data: all are there. gaps: n, of the codes as they are returned, absolute;
 //   n_iter: n. alpha: positive or infinity. ista and fista step by 1 / L, L >= the largest eigenvalue of D D^T.
-//   Rows do not depend on one another, nor on the number of threads. Memory: D and D D^T in double, and 256 rows.
+//   Rows do not depend on one another, nor on the number of threads. Memory: D and D D^T in double, and up to 4096 rows.
 //   Returns the number of rows that max_iter left above tol. Throws std::invalid_argument, Interrupted.
 template <class T>
 std::int64_t lasso(Context& context, Matrix<const T> x, Matrix<const T> dictionary, LassoPenalty alpha,
