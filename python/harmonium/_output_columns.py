@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from . import _categories, _core
-from ._units import Block, _whole
+from ._units import Block, block_pairs
 
 LIKELIHOODS = ("bernoulli", "gaussian", "laplace", "categorical", "poisson")
 _NEEDED = {
@@ -19,16 +19,9 @@ _NEEDED = {
 
 def likelihood_pairs(who: str, likelihood: Any) -> list[tuple[str, int]]:
     """(likelihood, columns) of each block, from a word (columns: 0, for all) or a list of such pairs."""
+    pairs = block_pairs(who, "likelihood", likelihood, LIKELIHOODS, "likelihood")
     if isinstance(likelihood, str):
-        if likelihood not in LIKELIHOODS:
-            raise ValueError(f"{who}: likelihood={likelihood!r} is not one of {', '.join(map(repr, LIKELIHOODS))}")
-        return [(likelihood, 0)]
-    try:
-        pairs = [(str(kind), _whole(count)) for kind, count in likelihood]
-    except (TypeError, ValueError):
-        raise TypeError(
-            f"{who}: likelihood={likelihood!r:.60}, a word or a list of pairs (likelihood, number of columns) is needed"
-        ) from None
+        return pairs
     for kind, count in pairs:
         if kind not in LIKELIHOODS or count < 1:
             raise ValueError(

@@ -59,16 +59,9 @@ def kinds_of(visible: Any) -> set[str]:
 
 def visible_pairs(who: str, visible: Any) -> list[tuple[str, int]]:
     """(type, columns) of each block, from a word (columns: 0, for all) or a list of such pairs."""
+    pairs = block_pairs(who, "visible", visible, VISIBLE, "type")
     if isinstance(visible, str):
-        if visible not in VISIBLE:
-            raise ValueError(f"{who}: visible={visible!r} is not one of {', '.join(map(repr, VISIBLE))}")
-        return [(visible, 0)]
-    try:
-        pairs = [(str(kind), _whole(count)) for kind, count in visible]
-    except (TypeError, ValueError):
-        raise TypeError(
-            f"{who}: visible={visible!r:.60}, a type or a list of pairs (type, number of columns) is needed"
-        ) from None
+        return pairs
     for kind, count in pairs:
         if kind not in VISIBLE or kind == "count" or count < 1:
             raise ValueError(
@@ -77,6 +70,20 @@ def visible_pairs(who: str, visible: Any) -> list[tuple[str, int]]:
                 "hidden biases)"
             )
     return pairs
+
+
+def block_pairs(who: str, name: str, value: Any, known: tuple[str, ...], what: str) -> list[tuple[str, int]]:
+    """A parameter that is one of the known words (columns: 0, for all) or a list of pairs, as pairs."""
+    if isinstance(value, str):
+        if value not in known:
+            raise ValueError(f"{who}: {name}={value!r} is not one of {', '.join(map(repr, known))}")
+        return [(value, 0)]
+    try:
+        return [(str(kind), _whole(count)) for kind, count in value]
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{who}: {name}={value!r:.60}, a {what} or a list of pairs ({what}, number of columns) is needed"
+        ) from None
 
 
 def _whole(count: Any) -> int:
