@@ -166,7 +166,8 @@ class CheckedAutoencoder(BaseAutoencoder):
         limits = (
             own.limits(train) if self.corruption == "salt_and_pepper" else (np.zeros(own.n_units), np.ones(own.n_units))
         )
-        means = np.asarray(train.mean(axis=0, dtype=np.float64)).ravel()
+        # Only a start needs them: a pass over all of X.
+        means = np.asarray(train.mean(axis=0, dtype=np.float64)).ravel() if fresh else np.empty(0)
         return TrainingData(own, states, validation, limits, means, dtype, train.shape[0], train)
 
     def _split(self, who: str, X: Any, seed: int) -> tuple[Any, Any]:
