@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -14,21 +15,13 @@ from sklearn.decomposition import PCA
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import tolerance
+from autoencoder_cases import assert_same_model, grey_digits
 from harmonium import Autoencoder, load, save
 
 
 @pytest.fixture(scope="module")
 def grey():
-    """300 digits as probabilities, float64."""
-    X = load_digits().data[:300] / 16
-    X.setflags(write=False)
-    return X
-
-
-def assert_same_model(a, b):
-    for name in ("coefs_", "intercepts_"):
-        for left, right in zip(getattr(a, name), getattr(b, name), strict=True):
-            tolerance.same_bits(np.ascontiguousarray(left), np.ascontiguousarray(right))
+    return grey_digits()
 
 
 # check_range=False because the checks feed values far outside [0, 1], which the default refuses.
@@ -204,6 +197,46 @@ def test_csr_is_the_same_as_dense(grey, parameters, dtype):
     for method in ("transform", "reconstruct", "score_samples", "jacobian_norm"):
         a, b = getattr(dense, method)(X), getattr(sparse, method)(sp.csr_matrix(X))
         tolerance.near_sum(a, np.asarray(b, np.float64), np.abs(a) + 1, 200, dtype=dtype)
+
+
+def test_duplicates_and_unsorted_columns_of_csr_are_summed():
+    """uint8, in which 200 + 57 is 1; limits and means are of the sums too."""
+    whole = np.array([[0, 257, 0], [3, 0, 0], [0, 0, 4]], np.float32)
+    data, columns, begin = np.array([200, 57, 3, 4, 0], np.uint8), np.array([1, 1, 0, 2, 0]), np.array([0, 2, 3, 5])
+    given = sp.csr_matrix((data, columns, begin), (3, 3))
+    parameters = {"likelihood": "poisson", "corruption": "salt_and_pepper", "max_iter": 2, "random_state": 0}
+    assert_same_model(Autoencoder(2, **parameters).fit(given), Autoencoder(2, **parameters).fit(whole))
+    tolerance.exact(given.data, data)
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "categorical"])
+@pytest.mark.parametrize("layout", ["fortran", "strided", "reversed"])
+def test_layouts_in_memory(grey, likelihood, layout):
+    X = np.round(grey)
+    given = {
+        "fortran": np.asfortranarray(X),
+        "strided": np.repeat(X, 2, axis=1)[:, ::2],
+        "reversed": X[::-1].copy()[::-1],
+    }
+    parameters = {"likelihood": likelihood, "max_iter": 1, "random_state": 0}
+    assert_same_model(Autoencoder(3, **parameters).fit(given[layout]), Autoencoder(3, **parameters).fit(X))
+
+
+def test_blocks_may_be_an_array(grey):
+    """NumPy makes text of the numbers in it."""
+    blocks = [("bernoulli", 30), ("gaussian", 34)]
+    model = Autoencoder(3, likelihood=np.array(blocks), max_iter=1, random_state=0).fit(grey)
+    assert_same_model(model, Autoencoder(3, likelihood=blocks, max_iter=1, random_state=0).fit(grey))
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.float16])
+def test_codes_of_any_type(grey, dtype):
+    X = np.round(grey * (1 if dtype is bool else 2)).astype(dtype)
+    parameters = {"likelihood": "categorical", "max_iter": 1, "random_state": 0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = Autoencoder(3, **parameters).fit(X)
+    assert_same_model(model, Autoencoder(3, **parameters).fit(X.astype(np.float32)))
 
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, np.float16, np.float32, np.float64])

@@ -7,24 +7,15 @@ import copy
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from sklearn.datasets import load_digits
 
 import tolerance
+from autoencoder_cases import assert_same_model, grey_digits
 from harmonium import Autoencoder, DivergenceError
 
 
 @pytest.fixture(scope="module")
 def grey():
-    """300 digits as probabilities, float64."""
-    X = load_digits().data[:300] / 16
-    X.setflags(write=False)
-    return X
-
-
-def assert_same_model(a, b):
-    for name in ("coefs_", "intercepts_"):
-        for left, right in zip(getattr(a, name), getattr(b, name), strict=True):
-            tolerance.same_bits(np.ascontiguousarray(left), np.ascontiguousarray(right))
+    return grey_digits()
 
 
 @pytest.mark.parametrize(
@@ -33,6 +24,8 @@ def assert_same_model(a, b):
         ({"hidden_layer_sizes": ()}, "hidden_layer_sizes=() is empty"),
         ({"hidden_layer_sizes": (5, 0)}, r"hidden_layer_sizes\[1\]=0, it must be at least 1"),
         ({"hidden_layer_sizes": (5, 3), "decoder_layer_sizes": (4,)}, r"decoder_layer_sizes is \(5,\), not \(4,\)"),
+        ({"hidden_layer_sizes": None}, "hidden_layer_sizes=None, an integer or a sequence of integers is needed"),
+        ({"hidden_layer_sizes": 5.0}, "hidden_layer_sizes=5.0, an integer or a sequence of integers is needed"),
         ({"likelihood": "beta"}, "likelihood='beta' is not one of 'bernoulli'"),
         ({"likelihood": [("bernoulli", 3)]}, "have 3 columns in all, X has 64"),
         ({"activation": "gelu"}, "activation='gelu' is not one of"),
@@ -52,7 +45,7 @@ def assert_same_model(a, b):
 )
 def test_bad_parameters(grey, parameters, message):
     model = Autoencoder(**parameters)
-    with pytest.raises(ValueError, match=message.replace("()", r"\(\)")):
+    with pytest.raises((ValueError, TypeError), match=message.replace("()", r"\(\)")):
         model.fit(grey)
     assert not hasattr(model, "coefs_") and not hasattr(model, "n_features_in_")
 
@@ -79,6 +72,20 @@ def test_values_that_a_likelihood_cannot_take(grey, likelihood, value, message, 
             call(given)
     for W, old in zip(model.coefs_, before, strict=True):
         tolerance.same_bits(np.ascontiguousarray(W), np.ascontiguousarray(old))
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_values_beyond_the_model_s_type(grey, sparse, mixed):
+    """A model in float32 and X in float64."""
+    X = np.column_stack([grey[:, :9], np.arange(300) % 3]) if mixed else grey.copy()
+    likelihood = [("gaussian", 9), ("categorical", 1)] if mixed else "gaussian"
+    model = Autoencoder(4, likelihood=likelihood, max_iter=1).fit(X.astype(np.float32))
+    X[3, 7] = 1e300
+    with pytest.raises(ValueError, match=r"X contains 1e\+300 in row 3, column 7, beyond float32"):
+        model.transform(sp.csr_matrix(X) if sparse and not mixed else X)
+    with pytest.raises(ValueError, match=r"inverse_transform: H contains 1e\+300 in row 0, column 0, beyond float32"):
+        model.inverse_transform(np.full((1, 4), 1e300))
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,16 @@ AutoencoderModel autoencoder_model(const std::vector<std::int64_t>& encoder, con
     return model;
 }
 
+void check_options(const char* who, const AutoencoderOptions& o) {
+    require(o.corruption_level >= 0 && (o.corruption == Corruption::gaussian || o.corruption_level <= 1), who, ": corruption_level=",
+            o.corruption_level);
+    require(o.corruption != Corruption::salt_and_pepper || (o.low && o.high), who, ": salt and pepper need the columns' limits");
+    require(o.dropout >= 0 && o.dropout < 1, who, ": dropout=", o.dropout, " is not in [0, 1)");
+    require(o.contraction >= 0 && o.weight_decay >= 0, who, ": contraction=", o.contraction, ", weight_decay=", o.weight_decay,
+            "; they are at least 0");
+    require(o.contraction == 0 || o.dropout == 0, who, ": contraction and dropout exclude each other");
+}
+
 namespace {
 
 constexpr std::int64_t rows_at_a_time = 500;
@@ -54,8 +64,9 @@ void check_columns(const char* who, const States<T>& x, std::int64_t columns) {
 
 // Calls body(rows of x, first row) piece by piece.
 template <class T, class Body>
-void over_rows(const States<T>& x, const Body& body) {
+void over_rows(Context& context, const States<T>& x, const Body& body) {
     for (std::int64_t first = 0; first < x.rows(); first += rows_at_a_time) {
+        context.poll(static_cast<double>(first) / static_cast<double>(x.rows()));
         body(x.rows_from(first, std::min(rows_at_a_time, x.rows() - first)), first);
     }
 }
@@ -72,7 +83,7 @@ void autoencoder_encode(Context& context, const AutoencoderModel& model, const T
     check_columns("autoencoder_encode", x, model.visible());
     require(code.rows == x.rows() && code.cols == model.code(), "autoencoder_encode: codes are ", code.rows, " x ", code.cols);
     DenseNetwork<T> network(context, model, piece(x), nullptr);
-    over_rows(x, [&](const States<T>& rows, std::int64_t first) {
+    over_rows(context, x, [&](const States<T>& rows, std::int64_t first) {
         network.forward(theta, rows, 0, model.n_encoder);
         const Matrix<T> h = network.output(model.n_encoder - 1, rows.rows());
         for (std::int64_t i = 0; i < h.rows; ++i) std::copy(h.row(i), h.row(i) + h.cols, code.row(first + i));
@@ -85,7 +96,7 @@ void autoencoder_decode(Context& context, const AutoencoderModel& model, const T
     require(mean.rows == code.rows() && mean.cols == model.visible(), "autoencoder_decode: means are ", mean.rows, " x ", mean.cols);
     require(!code.is_sparse(), "autoencoder_decode: codes are dense");
     DenseNetwork<T> network(context, model, piece(code), nullptr);
-    over_rows(code, [&](const States<T>& rows, std::int64_t first) {
+    over_rows(context, code, [&](const States<T>& rows, std::int64_t first) {
         network.forward(theta, rows, model.n_encoder, model.layers.size());
         const Matrix<T> z = network.output(model.layers.size() - 1, rows.rows());
         likelihood_mean<T>(context, model.outputs.data(), static_cast<std::int64_t>(model.outputs.size()), z);
@@ -97,7 +108,7 @@ template <class T>
 void autoencoder_score(Context& context, const AutoencoderModel& model, const T* theta, const States<T>& x, double* loss) {
     check_columns("autoencoder_score", x, model.visible());
     DenseNetwork<T> network(context, model, piece(x), nullptr);
-    over_rows(x, [&](const States<T>& rows, std::int64_t first) {
+    over_rows(context, x, [&](const States<T>& rows, std::int64_t first) {
         network.forward(theta, rows, 0, model.layers.size());
         network.add_up(rows, rows.rows(), false, T(1));
         std::copy(network.loss(), network.loss() + rows.rows(), loss + first);
@@ -109,7 +120,7 @@ void autoencoder_jacobian(Context& context, const AutoencoderModel& model, const
     check_columns("autoencoder_jacobian", x, model.visible());
     DenseNetwork<T> network(context, model, piece(x), nullptr);
     std::vector<T> scratch(contraction_scratch(network.contracted(theta, nullptr, 0)));
-    over_rows(x, [&](const States<T>& rows, std::int64_t first) {
+    over_rows(context, x, [&](const States<T>& rows, std::int64_t first) {
         network.forward(theta, rows, 0, model.n_encoder);
         contraction<T>(context, network.contracted(theta, nullptr, rows.rows()), T(1), norm + first, scratch.data());
     });
@@ -120,6 +131,7 @@ double autoencoder_loss(Context& context, const AutoencoderModel& model, const S
                         const T* theta, T* gradient) {
     check_columns("autoencoder_loss", x, model.visible());
     require(x.rows() > 0, "autoencoder_loss: X has 0 rows");
+    check_options("autoencoder_loss", options);
     const std::int64_t n = x.rows(), capacity = piece(x);
     DenseNetwork<T> network(context, model, capacity, &options);
     InputBatch<T> batch(context, x, capacity, options.corruption, options.corruption_level, options.low, options.high, model.outputs);

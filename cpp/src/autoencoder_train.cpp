@@ -29,13 +29,23 @@ public:
             context_.poll(static_cast<double>(first) / static_cast<double>(rows_));
             const std::int64_t n = std::min(batch_size_, rows_ - first);
             batch_.gather(order_.empty() ? nullptr : order_.data(), first, n, {options_.seed, Stream::corruption, steps_});
-            const double loss = network_.loss_and_deltas(theta_.data(), batch_, T(1) / static_cast<T>(n), {steps_, 0}, false,
-                                                         gradient_.data());
+            const auto loss_of = [&](const T* theta, T* gradient) {
+                return network_.loss_and_deltas(theta, batch_, T(1) / static_cast<T>(n), {steps_, 0}, false, gradient);
+            };
+            const double loss = loss_of(theta_.data(), gradient_.data());
             sum += loss;
-            check_loss(loss / static_cast<double>(n));
+            if (!begun_) first_loss_ = loss / static_cast<double>(n), begun_ = true;
+            if (!sensible(loss / static_cast<double>(n))) {
+                // Rows far from all others cost as much before the epoch began.
+                first_loss_ = loss_of(state_.theta, nullptr) / static_cast<double>(n);
+                if (!sensible(loss / static_cast<double>(n))) {
+                    diverged(message("a loss of ", loss / static_cast<double>(n), " a row, ", first_loss_, " at first"));
+                }
+                loss_of(theta_.data(), gradient_.data());
+            }
             Update step = options_.update;
             step.rate = done.rate = rate();
-            step.step = ++steps_;
+            step.step = ++steps_ - state_.kept_since;
             const int kept = kept_by(step.rule);
             const bool moves = step.rule != UpdateRule::adagrad && step.rule != UpdateRule::rmsprop;  // what is kept is u, or s
             T* first_kept = kept > 0 && moves ? kept_.data() : nullptr;
@@ -80,11 +90,7 @@ private:
     }
 
     // A rate that is too large shows as a loss that is no number, or far above where training began.
-    void check_loss(double loss) {
-        if (!begun_) first_loss_ = loss, begun_ = true;
-        if (std::isfinite(loss) && loss < 1e3 * (std::abs(first_loss_) + 1)) return;
-        diverged(message("a loss of ", loss, " a row, ", first_loss_, " at first"));
-    }
+    bool sensible(double loss) const { return std::isfinite(loss) && loss < 1e3 * (std::abs(first_loss_) + 1); }
     void check_parameters() {
         for (const T value : theta_) {
             if (!std::isfinite(value)) diverged("a parameter is not finite");
@@ -122,10 +128,9 @@ void check(const AutoencoderModel& model, const States<T>& x, const States<T>& v
             validation.cols(), " columns, the model has ", model.visible());
     require(o.batch_size >= 1, "autoencoder_train: batch_size=", o.batch_size, ", at least 1 is needed");
     require(o.update.rate > 0 && std::isfinite(o.update.rate), "autoencoder_train: a rate of ", o.update.rate);
-    require(o.dropout >= 0 && o.dropout < 1, "autoencoder_train: dropout=", o.dropout, " is not in [0, 1)");
-    require(o.contraction >= 0 && o.weight_decay >= 0, "autoencoder_train: contraction=", o.contraction, ", weight_decay=",
-            o.weight_decay, "; they are at least 0");
-    require(o.contraction == 0 || o.dropout == 0, "autoencoder_train: contraction and dropout exclude each other");
+    require(o.schedule_epochs >= 1, "autoencoder_train: schedule_epochs=", o.schedule_epochs, ", at least 1 is needed");
+    require(state.kept_since <= state.steps, "autoencoder_train: kept since step ", state.kept_since, " of ", state.steps);
+    check_options("autoencoder_train", o);
     require(state.theta && (state.kept || kept_by(o.update.rule) == 0), "autoencoder_train: the state lacks memory");
 }
 

@@ -17,6 +17,8 @@ namespace harmonium {
 template <class T>
 double weight_decay(Context& context, const AutoencoderModel& model, double decay, const T* theta, T* gradient);
 
+void check_options(const char* who, const AutoencoderOptions& options);
+
 template <class T>
 class DenseNetwork {
 public:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_array
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from . import _core
-from ._output_columns import OutputColumns
+from ._output_columns import OutputColumns, canonical, in_type
 from ._validation import check_X, float_dtype
 
 NO_NOISE = {"corruption": None, "corruption_level": 0.0, "dropout": 0.0}
@@ -30,6 +30,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     tied: bool
     decoder_layer_sizes: Any
     check_range: bool
+    corruption: str | None
     verbose: int
     random_state: Any
     _one_hot: bool
@@ -41,11 +42,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def components_(self) -> np.ndarray:
         """Weights of the first layer, transposed: (hidden units, columns), as linear models have them."""
         check_is_fitted(self, "coefs_")
-        return self.coefs_[0].T
+        return np.asarray(self.coefs_[0]).T
 
     @property
     def _n_features_out(self) -> int:
-        return self.coefs_[self._n_encoder - 1].shape[1]
+        return np.shape(self.coefs_[self._n_encoder - 1])[1]
 
     def _layer_sizes(self) -> tuple[list[int], list[int]]:
         """The encoder's sizes, D first, and the decoder's between code and D, as the arrays have them: checked."""
@@ -115,18 +116,19 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     # -- what a fitted model does --------------------------------------------------------------------------------------
 
-    def _states(self, method: str, X: Any, dtype: np.dtype) -> _core.States:
-        check_is_fitted(self, "coefs_")
-        columns = self._columns()
+    def _checked_rows(self, columns: OutputColumns, X: Any) -> Any:
+        """X after scikit-learn's checks; choices may come in the form that the fit did not have."""
         try:
             shape = X.shape if hasattr(X, "shape") else np.asarray(X).shape
         except ValueError:  # scikit-learn says what is wrong
             shape = ()
         if len(shape) != 2 or columns.of_width(shape[1]).n_columns == self.n_features_in_:
-            X = check_X(self, X, reset=False)
-        else:  # choices in the form that the fit did not have
-            X = check_array(X, dtype="numeric", ensure_all_finite=False, estimator=self, input_name="X")
-        return columns.encode(f"{type(self).__name__}.{method}: X", X, dtype)
+            return check_X(self, X, reset=False)
+        return check_array(X, dtype="numeric", ensure_all_finite=False, estimator=self, input_name="X")
+
+    def _states(self, method: str, X: Any, dtype: np.dtype) -> _core.States:
+        columns = self._columns()
+        return columns.encode(f"{type(self).__name__}.{method}: X", self._checked_rows(columns, X), dtype)
 
     def transform(self, X: Any) -> np.ndarray:
         """The codes h of the rows of X: the encoder's output.
@@ -162,7 +164,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                 f"{type(self).__name__}.inverse_transform: H has {H.shape[1]} columns, the code "
                 f"{self._n_features_out} units"
             )
-        return _core.autoencoder_decode(network, theta, _core.States.from_dense(np.ascontiguousarray(H, theta.dtype)))
+        codes = in_type(f"{type(self).__name__}.inverse_transform: H", H, theta.dtype)
+        return _core.autoencoder_decode(network, theta, _core.States.from_dense(codes))
 
     def reconstruct(self, X: Any) -> np.ndarray:
         """The mean of x given the code of every row of X: ``inverse_transform(transform(X))``.
@@ -239,7 +242,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """The loss that `fit` minimises, over all of X, and its exact gradient: what SciPy's optimisers take.
 
         Mean over rows of -log p(x | h) + contraction norm(dh / dx)^2, plus alpha / 2 times the squared weights.
-        Corruption and dropout are those of the first step, the same in every call.
+        Corruption and dropout are those of the first step, the same in every call; what salt and pepper are is read
+        from X.
 
         Parameters
         ----------
@@ -260,19 +264,17 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                     f"{type(self).__name__}.loss_and_gradient: {given.size} parameters, the model has {theta.size}"
                 )
             theta = given
-        states = self._states("loss_and_gradient", X, theta.dtype)
+        who, columns = f"{type(self).__name__}.loss_and_gradient: X", self._columns()
+        rows = canonical(who, self._checked_rows(columns, X))
+        states = columns.encode(who, rows, theta.dtype)
+        limits = columns.of_width(rows.shape[1]).limits(rows) if self.corruption == "salt_and_pepper" else None
         gradient = np.empty_like(theta)
-        return _core.autoencoder_loss(network, states, theta, gradient, self._settings()), gradient
+        return _core.autoencoder_loss(network, states, theta, gradient, self._settings(limits)), gradient
 
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self, limits: tuple[np.ndarray, np.ndarray] | None) -> dict[str, Any]:
         raise NotImplementedError
 
     # -- scikit-learn --------------------------------------------------------------------------------------------------
-
-    def _validate(self, X: Any, *, reset: bool) -> Any:
-        return validate_data(
-            self, X, reset=reset, accept_sparse="csr", dtype="numeric", order=None, ensure_all_finite=False
-        )
 
     def __getstate__(self) -> dict[str, Any]:
         """Layers as single arrays, `coef_0_`, `intercept_0_`, ...: tied weights stay one array, files hold tensors."""
@@ -305,6 +307,6 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        tags.input_tags.positive_only = bool(self.check_range) and self.likelihood in ("bernoulli", "poisson")
+        tags.input_tags.positive_only = bool(self.check_range) and str(self.likelihood) in ("bernoulli", "poisson")
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

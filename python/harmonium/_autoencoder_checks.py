@@ -12,7 +12,7 @@ from sklearn.utils import check_array
 from . import _core, ops
 from ._autoencoder_base import BaseAutoencoder
 from ._autoencoder_start import INITIALIZATIONS
-from ._output_columns import OutputColumns, likelihood_pairs
+from ._output_columns import OutputColumns, canonical, likelihood_pairs
 from ._validation import check_choice, check_flag, check_number, float_dtype
 
 ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "softplus")
@@ -72,6 +72,8 @@ class CheckedAutoencoder(BaseAutoencoder):
     n_iter_: int
     history_: dict[str, list[float]]
     _kept: np.ndarray
+    _kept_rule: str
+    _kept_since: int
     _steps: int
     _rate_factor: float
     _seed: int
@@ -80,7 +82,10 @@ class CheckedAutoencoder(BaseAutoencoder):
 
     def _sizes(self, name: str) -> list[int]:
         who, given = type(self).__name__, getattr(self, name)
-        sizes = [given] if isinstance(given, Integral) else list(given)
+        try:
+            sizes = [given] if isinstance(given, Integral) else list(given)
+        except TypeError:
+            raise TypeError(f"{who}: {name}={given!r}, an integer or a sequence of integers is needed") from None
         if not sizes and name == "hidden_layer_sizes":
             raise ValueError(f"{who}: {name}={given!r} is empty, at least one hidden layer is needed")
         for layer, size in enumerate(sizes):
@@ -147,25 +152,26 @@ class CheckedAutoencoder(BaseAutoencoder):
             dtype = float_dtype(checked)
             if checked.dtype.kind not in "biuf":
                 raise TypeError(f"{who} is of type {checked.dtype}, bool, integers or floats are needed")
+            checked = canonical(who, checked)
             columns = OutputColumns.of_data(
                 f"{type(self).__name__}.{method}", self.likelihood, self.n_categories, checked, bool(self.check_range)
             )
         else:
             self._layer_sizes()
-            checked = self._validate(X, reset=False)
-            dtype = float_dtype(np.asarray(self.coefs_[0]))
             columns = self._columns()
+            checked = canonical(who, self._checked_rows(columns, X))
+            dtype = float_dtype(np.asarray(self.coefs_[0]))
         train, held_out = checked, None
         if self.early_stopping and split and self.solver not in ("lbfgs", "cg"):
             train, held_out = self._split(who, checked, seed)
         own = columns.of_width(checked.shape[1])
         states = own.encode(who, train, dtype)
         validation = None if held_out is None else own.encode(who, held_out, dtype)
-        if own.categories and not own.one_hot:  # of the one-hot columns; codes have no use for themselves
-            train = states.dense()
         limits = (
             own.limits(train) if self.corruption == "salt_and_pepper" else (np.zeros(own.n_units), np.ones(own.n_units))
         )
+        if own.categories and not own.one_hot:  # of the one-hot columns; codes have no use for themselves
+            train = states.dense()
         means = np.asarray(train.mean(axis=0, dtype=np.float64)).ravel()
         return TrainingData(own, states, validation, limits, means, dtype, train.shape[0], train)
 

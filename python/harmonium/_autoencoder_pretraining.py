@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from ._autoencoder_start import mirror_of
+
 # Visible units of an RBM that stand for a likelihood, and those that stand for codes of an activation.
 _VISIBLE = {"bernoulli": "bernoulli", "gaussian": "gaussian", "laplace": "gaussian", "poisson": "count"}
 _HIDDEN = {"sigmoid": "bernoulli", "identity": "gaussian", "relu": "relu", "softplus": "relu"}
@@ -29,11 +31,11 @@ def pretrained_layers(
         fit = _rbm if model.pretraining == "rbm" else _autoencoder
         (W, b, c), codes = fit(model, data, rows, layer, width, activation, seed)
         coefs[layer][:], intercepts[layer][:] = W, c
-        other = coefs[-1 - layer]
-        if other.shape == W.shape[::-1]:
+        other = mirror_of(layer, coefs, n)
+        if other is not None:
             if not model.tied:
-                other[:] = W.T
-            intercepts[-1 - layer][:] = b
+                coefs[other][:] = W.T
+            intercepts[other][:] = b
         rows = codes
 
 
@@ -45,6 +47,11 @@ def _rbm(model: Any, data: Any, rows: Any, layer: int, width: int, activation: s
         raise ValueError(f"{who}: pretraining='rbm' has no hidden units for activation={activation!r}; use 'layerwise'")
     visible = _visible(who, model, data, layer)
     hidden = _HIDDEN[activation]
+    if visible == "count" and hidden != "bernoulli":
+        raise ValueError(
+            f"{who}: pretraining='rbm' of counts takes a first layer of sigmoid units, not {activation!r}; use more "
+            "than one hidden layer, code_activation='sigmoid', or 'layerwise'"
+        )
     rates = [_RBM_RATE[hidden], 0.005 if _real(visible) else 0.1]
     rbm = RBM(
         width,
@@ -62,7 +69,9 @@ def _rbm(model: Any, data: Any, rows: Any, layer: int, width: int, activation: s
         random_state=(seed + layer) % 2**32,
     )
     rbm.fit(rows)
-    parameters = (rbm.components_.T, rbm.intercept_visible_, rbm.intercept_hidden_)
+    # An RBM of counts takes its hidden biases once for each word of a row: here as often as a row has words on average.
+    words = float(data.means.sum()) if visible == "count" else 1.0
+    parameters = (rbm.components_.T, rbm.intercept_visible_, words * rbm.intercept_hidden_)
     return parameters, _mean_codes(rows, parameters, activation, data.dtype, seed)
 
 

@@ -37,6 +37,13 @@ def initial_weights(
     return ((2 * u - 1) * np.sqrt(3 * variance)).astype(dtype)
 
 
+def mirror_of(layer: int, coefs: list[np.ndarray], n_encoder: int) -> int | None:
+    """The other layer of the pair that mirror each other, where there is one: the encoder's or the decoder's."""
+    other = len(coefs) - 1 - layer
+    apart = (layer < n_encoder) != (other < n_encoder)
+    return other if apart and coefs[other].shape == coefs[layer].shape[::-1] else None
+
+
 def settle_outputs(
     network: _core.AutoencoderModel,
     theta: np.ndarray,
@@ -63,3 +70,22 @@ def settle_outputs(
         # Tied weights are both the first and the last layer's: a linear network's output goes with their square.
         coefs[-1][:] *= max(excess**-0.7, 1e-3)
     intercepts[-1][:] = wanted - mean
+
+
+def match_rates(
+    network: _core.AutoencoderModel,
+    theta: np.ndarray,
+    bias: np.ndarray,
+    states: _core.States,
+    columns: list[slice],
+) -> None:
+    """Set the output layer's bias, a view of theta, so that over these rows the mean rates of the poisson columns are
+    the columns' means: of the other parameters this is the best bias, and it is known at once.
+
+    A pretrained stack of RBMs knows the shares of the words of a row, not how many they are.
+    """
+    codes = _core.autoencoder_encode(network, theta, states)
+    rates = _core.autoencoder_decode(network, theta, _core.States.from_dense(codes)).astype(np.float64).sum(axis=0)
+    counts = states.dense().sum(axis=0, dtype=np.float64)
+    for part in columns:
+        bias[part] += np.log((counts[part] + 0.5) / rates[part])

@@ -4,47 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import scipy.optimize
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.metaestimators import available_if
 
 from . import _core
 from ._autoencoder_checks import CheckedAutoencoder, TrainingData
 from ._autoencoder_pretraining import pretrained_layers
-from ._autoencoder_start import initial_weights, settle_outputs
+from ._autoencoder_record import Progress, Record
+from ._autoencoder_start import initial_weights, match_rates, mirror_of, settle_outputs
 from ._callbacks import CallbackMixin, EpochLoop, epoch_loop
 from ._rbm_sampling import new_seed
+from ._validation import check_X, tell
 
 _KEPT = {"sgd": 0, "momentum": 1, "nesterov": 1, "adagrad": 1, "rmsprop": 1, "adam": 2}  # values for each parameter
 _RATES = {"sgd": 0.05, "momentum": 0.01, "nesterov": 0.01, "adagrad": 0.01}  # of the others 0.001
-_LEAST_RATE = 1e-6  # where learning_rate="adaptive" gives up
-_FEW = 1000  # rows that the output layer is set by
-
-
-@dataclass
-class Progress:
-    """What is known of the epochs of one call, and when it is to end."""
-
-    tol: float
-    patience: int
-    adaptive: bool
-    best: float = np.inf
-    stale: int = 0
-    kept: np.ndarray | None = field(default=None, repr=False)
-
-    def stop(self, loss: float, rate_factor: np.ndarray, rate: float) -> bool:
-        self.stale = 0 if loss < self.best - self.tol else self.stale + 1
-        self.best = min(self.best, loss)
-        if self.stale < self.patience:
-            return False
-        if self.adaptive and rate / 5 > _LEAST_RATE:
-            rate_factor[0] /= 5
-            self.stale = 0
-            return False
-        return True
+_FEW = 1000  # rows that the output layer is set by, fewer where they are long
+_FEW_ENTRIES = 10**7
+_AT_A_TIME = 10_000  # epochs of one call into the core
 
 
 def _takes_batches(model: Any) -> bool:
@@ -53,32 +33,6 @@ def _takes_batches(model: Any) -> bool:
             f"{type(model).__name__}: solver={model.solver!r} has no partial_fit, it needs all rows at once"
         )
     return True
-
-
-class Record:
-    """Brings an estimator's `history_` and counters to the epoch that the arrays are of."""
-
-    def __init__(self, estimator: Any, before: dict[str, list[float]], first: int) -> None:
-        self.estimator, self.before, self.first = estimator, before, first
-        self._rows: Any = list
-        self._others: Any = lambda: None
-
-    def follow(self, rows: Any, others: Any) -> None:
-        """rows(): what each epoch so far is recorded with; others(): sets the rest."""
-        self._rows, self._others = rows, others
-
-    def catch_up(self) -> None:
-        """As often as one likes."""
-        rows = self._rows()
-        # What earlier passes did not record, or these do not, is NaN there.
-        self.estimator.history_ = {
-            name: values + [row.get(name, np.nan) for row in rows] for name, values in self.before.items()
-        }
-        self.estimator.n_iter_ = self.first + len(rows)
-        self._others()
-
-    def last(self) -> dict[str, float]:
-        return self._rows()[-1]
 
 
 class AutoencoderTraining(CallbackMixin, CheckedAutoencoder):
@@ -173,22 +127,26 @@ class AutoencoderTraining(CallbackMixin, CheckedAutoencoder):
                 else self.activation
             )
             # The decoder starts as the encoder's mirror where it can.
-            mirrored = layer >= len(hidden) and coefs[-1 - layer].shape == W.shape[::-1]
+            mirrored = mirror_of(layer, coefs, len(hidden)) if layer >= len(hidden) else None
             W[:] = (
-                coefs[-1 - layer].T
-                if mirrored
-                else initial_weights(self.initialization, of, W.shape, seed, layer, data.dtype)
+                initial_weights(self.initialization, of, W.shape, seed, layer, data.dtype)
+                if mirrored is None
+                else coefs[mirrored].T
             )
+        few = min(_FEW, 1 + _FEW_ENTRIES // encoder[0])
         wanted = data.columns.natural_parameters(data.means, data.rows)
         if self.pretraining and pretrain:
             pretrained_layers(self, data, seed, code_activation, coefs, intercepts)
+            counts = [block.units for block in data.columns.one_hot_columns().blocks if block.type == "poisson"]
+            if counts and self.pretraining == "rbm":
+                match_rates(network, theta, intercepts[-1], data.first_rows(few), counts)
         else:
             plain = _core.AutoencoderModel(
                 encoder, decoder, self.activation, code_activation, bool(self.tied), [("gaussian", encoder[0])]
             )
-            spread = data.columns.natural_spread(data.array[:_FEW])
-            settle_outputs(plain, theta, (coefs, intercepts), data.first_rows(_FEW), wanted, spread)
-        self._validate(X, reset=True)
+            spread = data.columns.one_hot_columns().natural_spread(data.array[:few])
+            settle_outputs(plain, theta, (coefs, intercepts), data.first_rows(few), wanted, spread)
+        check_X(self, X, reset=True)
         self._begun = True
         self.coefs_, self.intercepts_ = coefs, intercepts
         self.code_activation_ = code_activation
@@ -196,7 +154,7 @@ class AutoencoderTraining(CallbackMixin, CheckedAutoencoder):
         self._one_hot, self._n_encoder, self._pairs = data.columns.one_hot, len(hidden), data.columns.pairs
         self.n_iter_, self.history_ = 0, {}
         self._seed, self._steps, self._rate_factor = seed, 0, 1.0
-        self._kept = np.zeros(0, data.dtype)
+        self._kept, self._kept_rule, self._kept_since = np.zeros(0, data.dtype), self.solver, 0
 
     def _code_activation(self, hidden: list[int]) -> str:
         if self.code_activation != "auto":
@@ -234,10 +192,10 @@ class AutoencoderTraining(CallbackMixin, CheckedAutoencoder):
         self.coefs_, self.intercepts_ = self._parts(network, theta)  # views: training is seen at once
         self.n_features_in_ = data.columns.n_columns if not hasattr(self, "n_features_in_") else self.n_features_in_
         names = ("loss", "learning_rate") if data.validation is None else ("loss", "validation_score", "learning_rate")
-        first = self.n_iter_
-        before = {name: list(self.history_.get(name, [np.nan] * first)) for name in (*names, *self.history_)}
+        if data.validation is None:
+            self.__dict__.pop("best_validation_score_", None)  # of other parameters
         with epoch_loop(self, n_epochs, X=X, y=y) as loop:
-            record = Record(self, before, first)
+            record = Record(self, names)
             run = self._descend if self.solver in _KEPT else self._minimise
             try:
                 run(network, theta, data, n_epochs, loop, record, by_tol)
@@ -259,39 +217,51 @@ class AutoencoderTraining(CallbackMixin, CheckedAutoencoder):
     ) -> None:
         """Gradient steps, in the core."""
         size = _KEPT[self.solver] * theta.size
-        kept = (
-            np.require(self._kept, theta.dtype, ["C", "W"]) if self._kept.size == size else np.zeros(size, theta.dtype)
-        )
-        counters = np.array([self._steps, self.n_iter_], np.int64)
-        factor, quantities = np.array([self._rate_factor]), np.zeros((n_epochs, 3))
+        if self._kept_rule == self.solver and self._kept.size == size:
+            kept, since = np.array(self._kept, theta.dtype), self._kept_since
+        else:  # what another rule kept means something else
+            kept, since = np.zeros(size, theta.dtype), self._steps
+        counters = np.array([self._steps, self.n_iter_, since], np.int64)
+        factor, stopped = np.array([self._rate_factor]), False
         progress = Progress(float(self.tol), int(self.n_iter_no_change), self.learning_rate == "adaptive")
         held_out = data.validation is not None
-
-        def rows() -> list[dict[str, float]]:
-            done = quantities[: int(counters[1]) - record.first].tolist()
-            return [
-                {"loss": loss, "learning_rate": rate} | ({"validation_score": -other} if held_out else {})
-                for loss, other, rate in done
-            ]
-
-        def catch_up() -> None:
-            self._steps, self._rate_factor, self._kept = int(counters[0]), float(factor[0]), kept
-
-        record.follow(rows, catch_up)
+        if data.validation is not None and record.first:  # the model there is may stay the best one
+            progress.best = float(_core.autoencoder_score(network, theta, data.validation).mean())
+            progress.kept = theta.copy()
 
         def on_epoch() -> bool:
+            nonlocal stopped
             record.catch_up()
-            loss, other, rate = quantities[int(counters[1]) - record.first - 1].tolist()
-            if held_out and other < progress.best:
+            last = record.last()
+            loss = -last["validation_score"] if held_out else last["loss"]
+            if held_out and loss < progress.best:
                 progress.kept = theta.copy()
-            stop = by_tol and progress.stop(other if held_out else loss, factor, rate)
-            return loop.epoch_end(record.last(), self._fitted_attributes) or stop
+            stopped = by_tol and progress.stop(loss, factor, last["learning_rate"])
+            stopped = loop.epoch_end(last, self._fitted_attributes) or stopped
+            return stopped
 
         try:
-            _core.autoencoder_train(
-                network, data.states, data.validation, theta, kept, counters, factor, quantities,
-                self._settings(data.limits), on_epoch,
-            )  # fmt: skip
+            for first in range(0, n_epochs, _AT_A_TIME):
+                quantities = np.zeros((min(n_epochs - first, _AT_A_TIME), 3))
+
+                def rows(done: int, first: int = first, quantities: np.ndarray = quantities) -> list[dict[str, float]]:
+                    new = quantities[done - first : int(counters[1]) - record.first - first].tolist()
+                    return [
+                        {"loss": loss, "learning_rate": rate} | ({"validation_score": -other} if held_out else {})
+                        for loss, other, rate in new
+                    ]
+
+                def others() -> None:
+                    self._steps, self._kept_since, self._rate_factor = int(counters[0]), since, float(factor[0])
+                    self._kept, self._kept_rule = kept, self.solver
+
+                record.follow(rows, others)
+                _core.autoencoder_train(
+                    network, data.states, data.validation, theta, kept, counters, factor, quantities,
+                    self._settings(data.limits), on_epoch,
+                )  # fmt: skip
+                if stopped:
+                    break
         finally:
             if progress.kept is not None:
                 theta[:] = progress.kept
@@ -322,14 +292,16 @@ class AutoencoderTraining(CallbackMixin, CheckedAutoencoder):
             return loss, gradient.astype(np.float64)
 
         def on_iteration(point: np.ndarray) -> None:
-            same = np.array_equal(latest[1], point)
-            losses.append(float(latest[0]) if same else loss_and_gradient(point)[0])
+            loss = float(latest[0]) if np.array_equal(latest[1], point) else loss_and_gradient(point)[0]
+            if not (np.isfinite(loss) and np.isfinite(point.astype(theta.dtype)).all()):
+                raise _core.DivergenceError(f"the loss is {loss} in iteration {len(losses) + 1} of {self.solver}")
+            losses.append(loss)
             theta[:] = point
             record.catch_up()
             if loop.epoch_end(record.last(), self._fitted_attributes):
                 raise StopIteration
 
-        record.follow(lambda: [{"loss": loss, "learning_rate": np.nan} for loss in losses], lambda: None)
+        record.follow(lambda done: [{"loss": loss, "learning_rate": np.nan} for loss in losses[done:]], lambda: None)
         if n_epochs == 0:
             return
         method = "L-BFGS-B" if self.solver == "lbfgs" else "CG"
@@ -349,6 +321,8 @@ class AutoencoderTraining(CallbackMixin, CheckedAutoencoder):
             return
         if not np.isfinite(result.fun):
             raise _core.DivergenceError(f"the loss is {result.fun} after {len(losses)} iterations of {self.solver}")
+        if not losses and not result.success:
+            tell(f"{type(self).__name__}: {self.solver} takes no step from here: {result.message}", ConvergenceWarning)
 
     @property
     def loss_curve_(self) -> list[float]:
@@ -358,15 +332,20 @@ class AutoencoderTraining(CallbackMixin, CheckedAutoencoder):
     @property
     def loss_(self) -> float:
         """The loss of the last epoch."""
-        return self.history_["loss"][-1]
+        if not self.loss_curve_:
+            raise AttributeError(f"{type(self).__name__}: loss_ is of the last epoch, there was none")
+        return self.loss_curve_[-1]
 
     @property
     def validation_scores_(self) -> list[float]:
         """`score` of the rows held out, after every epoch; of early_stopping=True."""
+        if "validation_score" not in self.history_:
+            raise AttributeError(f"{type(self).__name__}: validation_scores_ are of early_stopping=True")
         return self.history_["validation_score"]
 
     def _fitted_attributes(self) -> dict[str, Any]:
-        private = ("_one_hot", "_n_encoder", "_pairs", "_seed", "_steps", "_rate_factor", "_kept")
+        private = {"_one_hot", "_n_encoder", "_pairs", "_seed", "_steps", "_rate_factor"}
+        private |= {"_kept", "_kept_rule", "_kept_since"}
         return {
             name: value
             for name, value in vars(self).items()

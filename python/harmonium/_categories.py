@@ -69,7 +69,7 @@ def _given(who: str, n_categories: Any) -> np.ndarray:
 
 def _found(who: str, X: np.ndarray, part: slice) -> tuple[int, ...]:
     """One more than the largest code; what is no code is left to the check of X."""
-    codes = np.where(np.isfinite(X[:, part]), X[:, part], 0)
+    codes = np.where(np.isfinite(X[:, part]), X[:, part], 0).astype(np.float64)  # float16 ends below 65536
     if (codes >= _MOST_FOUND).any():
         row, column = np.argwhere(codes >= _MOST_FOUND)[0]
         raise ValueError(

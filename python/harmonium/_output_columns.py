@@ -33,6 +33,30 @@ def likelihood_pairs(who: str, likelihood: Any) -> list[tuple[str, int]]:
     return pairs
 
 
+def canonical(who: str, X: Any) -> Any:
+    """X, a CSR matrix with its entries in order and none of them twice."""
+    if not sp.issparse(X):
+        return X
+    try:
+        X.check_format(full_check=True)
+    except ValueError as error:
+        raise ValueError(f"{who} is not a valid CSR matrix: {error}") from None
+    if not X.has_canonical_format:
+        X = X.astype(np.float64) if X.dtype.kind in "iu" else X.copy()  # 200 + 57 is 1 in uint8
+        X.sum_duplicates()
+    return X
+
+
+def in_type(who: str, X: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """X, all of it finite, as a contiguous array of this type, in which it has to be finite too."""
+    with np.errstate(over="ignore"):
+        out = np.ascontiguousarray(X, dtype=dtype)
+    if X.dtype.kind == "f" and X.dtype.itemsize > dtype.itemsize and not np.isfinite(out).all():
+        row, column = np.argwhere(~np.isfinite(out))[0]
+        raise ValueError(f"{who} contains {X[row, column]:g} in row {row}, column {column}, beyond {dtype}")
+    return out
+
+
 class OutputColumns:
     """Blocks of columns; `who` begins every message. A categorical column of K choices is K columns of the network."""
 
@@ -111,11 +135,8 @@ class OutputColumns:
         for block in self.blocks:
             self._check(who, X[:, block.columns], block)
         if not self.categories or self.one_hot:
-            rows = np.ascontiguousarray(X, dtype=dtype)
-            if X.dtype.kind == "f" and X.dtype.itemsize > dtype.itemsize and not np.isfinite(rows).all():
-                row, column = np.argwhere(~np.isfinite(rows))[0]
-                raise ValueError(f"{who} contains {X[row, column]:g} in row {row}, column {column}, beyond {dtype}")
-            return _core.States.from_dense(rows)
+            return _core.States.from_dense(in_type(who, X, dtype))
+        X = in_type(who, X, dtype)
         rows = np.zeros((len(X), self.n_units), dtype)
         for block in self.blocks:
             part = X[:, block.columns]
@@ -128,14 +149,7 @@ class OutputColumns:
     def _sparse(self, who: str, X: Any, dtype: np.dtype) -> _core.States:
         if self.categories:
             raise ValueError(f"{who} is sparse, but in categorical columns 0 is a choice; pass a dense array")
-        try:
-            X.check_format(full_check=True)
-        except ValueError as error:
-            raise ValueError(f"{who} is not a valid CSR matrix: {error}") from None
-        if not X.has_canonical_format:
-            X = X.astype(np.float64) if X.dtype.kind in "iu" else X.copy()  # 200 + 57 is 1 in uint8
-            X.sum_duplicates()
-        values = np.ascontiguousarray(X.data, dtype=dtype)
+        X = canonical(who, X)
         for block in self.blocks:
             whole = len(self.blocks) == 1
             inside = slice(None) if whole else (X.indices >= block.columns.start) & (X.indices < block.columns.stop)
@@ -146,8 +160,12 @@ class OutputColumns:
                     if whole
                     else int(np.flatnonzero(np.asarray(inside))[np.flatnonzero(bad)[0]])
                 )
-                row = int(np.searchsorted(X.indptr, k, side="right")) - 1
-                self._refuse(who, X.data[k], row, int(X.indices[k]), block.type)
+                self._refuse(who, X.data[k], *_place(X, k), block.type)
+        with np.errstate(over="ignore"):
+            values = np.ascontiguousarray(X.data, dtype=dtype)
+        for k in np.flatnonzero(~np.isfinite(values))[:1]:
+            row, column = _place(X, k)
+            raise ValueError(f"{who} contains {X.data[k]:g} in row {row}, column {column}, beyond {dtype}")
         return _core.States.from_sparse(
             np.ascontiguousarray(X.indptr, np.int64), np.ascontiguousarray(X.indices, np.int32), values, X.shape[1]
         )
@@ -225,8 +243,12 @@ class OutputColumns:
         for block in self.blocks:
             if block.type in ("gaussian", "laplace"):
                 part = X[:, block.columns]
-                part = part.toarray() if sp.issparse(part) else np.asarray(part)
-                spread[block.units] = 0.5 * np.maximum(np.sqrt(part.var(axis=0, dtype=np.float64).mean()), 1e-6)
+                if sp.issparse(part):
+                    part = part.astype(np.float64)
+                    variance = np.maximum(part.multiply(part).mean(axis=0) - np.square(part.mean(axis=0)), 0)
+                else:
+                    variance = part.var(axis=0, dtype=np.float64)
+                spread[block.units] = 0.5 * np.maximum(np.sqrt(variance.mean()), 1e-6)
         return spread
 
     def limits(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -240,3 +262,8 @@ class OutputColumns:
                     least, most = least.toarray().ravel(), most.toarray().ravel()
                 low[block.units], high[block.units] = least, most
         return low, high
+
+
+def _place(X: Any, k: int) -> tuple[int, int]:
+    """Row and column of the k-th stored entry of a CSR matrix."""
+    return int(np.searchsorted(X.indptr, k, side="right")) - 1, int(X.indices[k])

@@ -52,7 +52,7 @@ struct Settings {
     }
 };
 
-// counters: steps, epochs. rate_factor: one value, which on_epoch may change. quantities: a row (loss, validation loss, rate)
+// counters: steps, epochs, kept_since. rate_factor: one value, which on_epoch may change. quantities: a row (loss, validation loss, rate)
 // for each epoch. They are written with each epoch that training commits, before Python runs.
 template <class T>
 void train(const AutoencoderModel& model, const PyStates& x, const py::object& validation, Array<T> theta, Array<T> kept,
@@ -63,10 +63,11 @@ void train(const AutoencoderModel& model, const PyStates& x, const py::object& v
     AutoencoderState<T> state;
     state.theta = mutable_vector(theta, model.n_parameters);
     state.kept = mutable_vector(kept, kept_by(own.options.update.rule) * model.n_parameters);
-    std::int64_t* counted = mutable_vector(counters, 2);
+    std::int64_t* counted = mutable_vector(counters, 3);
     const double* factor = vector(rate_factor, 1);
     state.steps = static_cast<std::uint64_t>(counted[0]);
     state.epochs = static_cast<std::uint64_t>(counted[1]);
+    state.kept_since = static_cast<std::uint64_t>(counted[2]);
     state.rate_factor = *factor;
     const Matrix<double> recorded = mutable_matrix(quantities);
     require(recorded.cols == 3, "quantities of ", recorded.cols, " columns where 3 are needed");

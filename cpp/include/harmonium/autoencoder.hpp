@@ -66,6 +66,7 @@ struct AutoencoderState {
     T* kept = nullptr;         // kept_by(rule) times as many, see update.hpp; zeros to begin with
     std::uint64_t steps = 0;
     std::uint64_t epochs = 0;
+    std::uint64_t kept_since = 0;  // the steps before kept was zero: adam's t counts from there
     double rate_factor = 1;    // times the rate; on_epoch may change it
 };
 

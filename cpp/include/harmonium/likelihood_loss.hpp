@@ -42,7 +42,7 @@ template <Likelihood likelihood>
 HARMONIUM_HOST_DEVICE inline double loss_constant(double x) {
     if constexpr (likelihood == Likelihood::gaussian) return half_log_two_pi;
     else if constexpr (likelihood == Likelihood::laplace) return 0.69314718055994530942;
-    else if constexpr (likelihood == Likelihood::poisson) return x == 0.0 || x == 1.0 ? 0.0 : log_factorial(x);
+    else if constexpr (likelihood == Likelihood::poisson) return x <= 0.0 || x == 1.0 ? 0.0 : log_factorial(x);
     else return 0.0;
 }
 
