@@ -7,6 +7,7 @@
 namespace harmonium_test {
 void test_device();
 void test_device_dense();
+void test_device_autoencoder();
 void test_emulation();
 }  // namespace harmonium_test
 
@@ -16,6 +17,7 @@ int main(int argc, char** argv) {
     if (!harmonium::cuda_available()) return 77;
     harmonium_test::test_device();
     harmonium_test::test_device_dense();
+    harmonium_test::test_device_autoencoder();
 #if defined(HARMONIUM_EMULATE)
     harmonium_test::test_emulation();
 #endif
