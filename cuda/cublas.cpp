@@ -83,6 +83,12 @@ cublasLtHandle_t handle_of(int device) {
 
 }  // namespace
 
+// What the address is a multiple of, in bytes, up to what cuBLAS takes for granted unless it is told.
+static std::uint32_t alignment_of(const void* pointer) {
+    const auto bits = reinterpret_cast<std::uintptr_t>(pointer) | 256;
+    return static_cast<std::uint32_t>(bits & ~(bits - 1));
+}
+
 // cuBLAS counts along columns: C^T = op(B)^T op(A)^T is computed, whose columns are our rows.
 struct Plan {
     cublasLtMatmulDesc_t description = nullptr;
@@ -97,7 +103,7 @@ struct Plan {
     }
 
     void make(cublasLtHandle_t handle, Product product, std::int64_t m, std::int64_t n, std::int64_t k, const Operand& left,
-              const Operand& right, std::int64_t c_stride) {
+              const Operand& right, const void* out_data, std::int64_t c_stride) {
         const bool wide = product == Product::f64;
         const cudaDataType_t type = wide ? CUDA_R_64F : product == Product::f32 ? CUDA_R_32F : CUDA_R_16BF;
         const cudaDataType_t out = wide ? CUDA_R_64F : CUDA_R_32F;
@@ -115,6 +121,12 @@ struct Plan {
         int found = 0;
         cublasStatus_t status = library().cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
                                                                                &most, sizeof most);
+        const std::pair<cublasLtMatmulPreferenceAttributes_t, std::uint32_t> aligned[] = {
+            {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment_of(right.data)}, {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment_of(left.data)},
+            {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment_of(out_data)}, {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment_of(out_data)}};
+        for (const auto& [which, bytes] : aligned) {
+            if (status == CUBLAS_STATUS_SUCCESS) status = library().cublasLtMatmulPreferenceSetAttribute(preference, which, &bytes, sizeof bytes);
+        }
         if (status == CUBLAS_STATUS_SUCCESS) {
             status = library().cublasLtMatmulAlgoGetHeuristic(handle, description, a, b, c, c, preference, 1, &result, &found);
         }
@@ -134,10 +146,11 @@ private:
 void multiply(State& state, Product product, std::int64_t m, std::int64_t n, std::int64_t k, double alpha, const Operand& a,
               const Operand& b, double beta, void* c, std::int64_t c_stride) {
     const cublasLtHandle_t handle = handle_of(state.index);
-    auto& plan = state.plans.known[{product, m, n, k, a.stride, b.stride, c_stride, a.transposed, b.transposed}];
+    auto& plan = state.plans.known[{product, m, n, k, a.stride, b.stride, c_stride, a.transposed, b.transposed,
+                                    alignment_of(a.data), alignment_of(b.data), alignment_of(c)}];
     if (!plan) {
         auto fresh = std::make_shared<Plan>();
-        fresh->make(handle, product, m, n, k, a, b, c_stride);
+        fresh->make(handle, product, m, n, k, a, b, c, c_stride);
         plan = std::move(fresh);
     }
     void* workspace = state.scratch<unsigned char>(Scratch::workspace, workspace_bytes);

@@ -24,7 +24,7 @@ struct Operand {
 
 struct Plan;
 struct ProductPlans {
-    using Key = std::tuple<Product, std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t, bool, bool>;
+    using Key = std::tuple<Product, std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t, bool, bool, std::uint32_t, std::uint32_t, std::uint32_t>;
     std::map<Key, std::shared_ptr<Plan>> known;
 };
 

@@ -16,7 +16,9 @@ struct cublasLtMatrixLayoutOpaque {
     std::uint64_t rows, cols;
     std::int64_t ld;
 };
-struct cublasLtMatmulPreferenceOpaque {};
+struct cublasLtMatmulPreferenceOpaque {
+    std::uint32_t alignment[4] = {256, 256, 256, 256};  // of a, b, c, d
+};
 
 namespace {
 
@@ -99,12 +101,15 @@ cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t* p) {
     return *p = new cublasLtMatmulPreferenceOpaque, CUBLAS_STATUS_SUCCESS;
 }
 cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t p) { return delete p, CUBLAS_STATUS_SUCCESS; }
-cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t, cublasLtMatmulPreferenceAttributes_t, const void*,
-                                                    std::size_t) {
+cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p, cublasLtMatmulPreferenceAttributes_t which, const void* value,
+                                                    std::size_t bytes) {
+    if (which == CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES) return CUBLAS_STATUS_SUCCESS;
+    if (bytes != sizeof(std::uint32_t)) return CUBLAS_STATUS_INVALID_VALUE;
+    std::memcpy(p->alignment + (which - CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES), value, bytes);
     return CUBLAS_STATUS_SUCCESS;
 }
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t desc, cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
-                                              cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d, cublasLtMatmulPreference_t, int,
+                                              cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d, cublasLtMatmulPreference_t p, int,
                                               cublasLtMatmulHeuristicResult_t results[], int* found) {
     *found = 0;
     const bool ta = desc->transpose_a == CUBLAS_OP_T, tb = desc->transpose_b == CUBLAS_OP_T;
@@ -115,13 +120,19 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
     // The tensor cores take rows of bfloat16 at addresses that are multiples of 16 bytes.
     if (a->type == CUDA_R_16BF && (a->ld % 8 || b->ld % 8)) return CUBLAS_STATUS_NOT_SUPPORTED;
     results[0] = cublasLtMatmulHeuristicResult_t{};
+    for (int i = 0; i < 4; ++i) results[0].algo.data[i] = p->alignment[i];
     *found = 1;
     return CUBLAS_STATUS_SUCCESS;
 }
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const void* alpha, const void* a, cublasLtMatrixLayout_t la,
                               const void* b, cublasLtMatrixLayout_t lb, const void* beta, const void* c, cublasLtMatrixLayout_t lc,
-                              void* d, cublasLtMatrixLayout_t ld, const cublasLtMatmulAlgo_t*, void* workspace,
+                              void* d, cublasLtMatrixLayout_t ld, const cublasLtMatmulAlgo_t* algo, void* workspace,
                               std::size_t workspace_bytes, cudaStream_t stream) {
+    // An algorithm is for addresses as aligned as the preference had said.
+    const void* addresses[] = {a, b, c, d};
+    for (int i = 0; i < 4; ++i) {
+        if (reinterpret_cast<std::uintptr_t>(addresses[i]) % algo->data[i]) return CUBLAS_STATUS_INVALID_VALUE;
+    }
     {
         const std::lock_guard<std::recursive_mutex> lock(harmonium_emulate::state().mutex);
         if (!on_device(a, bytes_of(*la)) || !on_device(b, bytes_of(*lb)) || !on_device(c, bytes_of(*lc)) ||

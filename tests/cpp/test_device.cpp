@@ -80,6 +80,27 @@ void test_gemm(std::int64_t m, std::int64_t n, std::int64_t k) {
     }
 }
 
+// Views that begin anywhere in memory, which cuBLAS's kernels for whole cache lines do not take.
+void test_gemm_of_views() {
+    Context on_gpu(gpu), cpu;
+    const Numbers<float> a(9, 12, 1), b(12, 10, 2);
+    for (const std::int64_t first : {0, 1, 2, 4}) {
+        Numbers<float> expected(9 - first, 10);
+        const Numbers<float> whole(9, 11);
+        const auto part = [&](const float* data) { return Matrix<const float>(data + first, 9 - first, 12 - first, 12); };
+        gemm<float>(cpu, 1.0f, part(a.data.data()), false, b.view().rows_from(first, 12 - first), false, 0.0f, expected.view());
+        const OnDevice<float> left(on_gpu, a.data), right(on_gpu, b.data), out(on_gpu, whole.data);
+        const Matrix<float> into(out.memory.data() + first, 9 - first, 10, 11);
+        gemm<float>(on_gpu, 1.0f, part(left.memory.data()), false, Matrix<const float>(right.view(12, 10)).rows_from(first, 12 - first), false, 0.0f, into);
+        const std::vector<float> all = out.on_host();
+        for (std::int64_t i = 0; i < 9 - first; ++i) {
+            for (std::int64_t j = 0; j < 10; ++j) {
+                CHECK_NEAR(all[static_cast<std::size_t>(i * 11 + j + first)], expected.at(i, j), 24 * eps<float> * 12);
+            }
+        }
+    }
+}
+
 }  // namespace
 
 void test_device() {
@@ -93,6 +114,7 @@ void test_device() {
         test_gemm<float>(17, 29, k);
         test_gemm<double>(40, 8, k);
     }
+    test_gemm_of_views();
     Context on_gpu(gpu);
     CHECK_THROWS(std::invalid_argument, "no CUDA kernel", on_gpu.parallel_for(1, [](std::int64_t, int) {}));
     CHECK_THROWS(std::runtime_error, "there is no GPU 63", Context(Device{Device::Kind::cuda, 63}));
