@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "contraction_kernels.hpp"
+#include "cuda/contraction.cuh"
+#include "cuda_state.hpp"
 #include "even_blocks.hpp"
 #include "harmonium/error.hpp"
 #include "harmonium/gemm.hpp"
@@ -133,6 +135,12 @@ void contraction(Context& context, const std::vector<ContractionLayer<T>>& layer
         require(static_cast<bool>(layer.gradient) == static_cast<bool>(layers[0].delta) &&
                     static_cast<bool>(layer.delta) == static_cast<bool>(layers[0].delta),
                 "contraction: gradients are wanted of all layers or of none");
+    }
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) {
+            require(layers.size() == 1, "contraction: of ", layers.size(), " layers; on a GPU of one");
+            return cuda::contraction(context, layers[0], scale, penalty, scratch);
+        }
     }
     if (layers.size() == 1) return one_layer(context, layers[0], scale, penalty, scratch);
     Chain<T> chain(context, layers, scratch);

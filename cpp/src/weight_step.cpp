@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "cuda/update.cuh"
+#include "cuda_state.hpp"
 #include "harmonium/error.hpp"
 #include "tiled_gemm.hpp"
 #include "update_kernels.hpp"
@@ -61,6 +63,12 @@ void weight_step(Context& context, const WeightStep<T>& step) {
         require(n == term.b.rows && k == shape.rows && term.b.cols == shape.cols, "weight_step: A is ", n, " x ", k, ", B ",
                 term.b.rows, " x ", term.b.cols, ", the gradient ", shape.rows, " x ", shape.cols);
         inner = std::max(inner, n);
+    }
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) {
+            for (int t = 0; t < step.n_terms; ++t) require(!step.terms[t].a_columns.indptr, "weight_step: on a GPU A is dense");
+            return cuda::weight_step(context, step);
+        }
     }
     const std::int64_t strips = (shape.cols + block_cols - 1) / block_cols, chunks = (shape.rows + tiled_rows - 1) / tiled_rows;
     const std::int64_t split_room = tiled_rows * (sparse_tiles(inner) - 1) * 8 / static_cast<std::int64_t>(sizeof(T));
