@@ -152,12 +152,6 @@ class CheckedAutoencoder(BaseAutoencoder):
             _core.check_device(self.device)
         except (RuntimeError, ValueError) as error:
             raise type(error)(f"{who}: device={self.device!r}: {error}") from None
-        layers = len(self._sizes("hidden_layer_sizes"))
-        if self.contraction and layers > 1:
-            raise ValueError(
-                f"{who}: contraction={self.contraction} with {layers} hidden layers is computed on the CPU alone: "
-                'device="cpu"'
-            )
 
     def _check_fit(self, method: str, X: Any, seed: int, *, fresh: bool, split: bool = True) -> TrainingData:
         """All checks of parameters and X; nothing is changed."""
