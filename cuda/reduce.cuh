@@ -43,6 +43,7 @@ template <class T, class Term>
 __device__ T sum_down(std::int64_t rows, bool valid, const Term& term) {
     __shared__ T partial[rows_down][32];
     T sum = 0;
+#pragma unroll 8
     for (std::int64_t i = threadIdx.y; valid && i < rows; i += rows_down) sum += term(i);
     partial[threadIdx.y][threadIdx.x] = sum;
     __syncthreads();

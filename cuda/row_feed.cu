@@ -22,9 +22,10 @@ __global__ void set_place_kernel(Place<T>* place, Place<T> value) {
 // A block takes a row.
 template <class T>
 __global__ void gather_kernel(const Place<T>* place, std::int64_t batch_size, Matrix<T> out, Matrix<T> again) {
-    const RowBlock<T>& from = place->block;
+    const RowBlock<T> from = place->block;
+    const std::int64_t first = place->batch * batch_size;
     for (std::int64_t i = blockIdx.x; i < out.rows; i += gridDim.x) {
-        const std::int64_t at = place->batch * batch_size + i, row = from.order ? from.order[at] : at;
+        const std::int64_t at = first + i, row = from.order ? from.order[at] : at;
         const bool sparse = from.sparse.indptr != nullptr;
         for (std::int64_t j = threadIdx.x; j < out.cols; j += blockDim.x) {
             const T value = sparse ? T(0) : from.dense.row(row)[j];

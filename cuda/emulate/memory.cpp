@@ -102,8 +102,15 @@ cudaError_t check_launch(const Launch& launch) {
             void* word;
             std::memcpy(&word, static_cast<const char*>(at) + i, 8);
             const auto value = reinterpret_cast<std::uintptr_t>(word);
-            if (value < std::uintptr_t(1) << 40 || value >> 47 || find(state().device, word) || find(state().pinned, word)) continue;
-            if (mapped(word)) return fail(cudaErrorIllegalAddress, "a kernel is given host memory, or a part of the device's that is free");
+            // A small number in the lower half: an int or an enumeration, and what happens to stand beside it in a struct.
+            if (value < std::uintptr_t(1) << 40 || value >> 47 || (value & 0xFFFFFFFF) < 4096) continue;
+            if (find(state().device, word) || find(state().pinned, word)) continue;
+            if (mapped(word)) {
+                std::ostringstream what;
+                what << "a kernel is given host memory, or a part of the device's that is free: " << word << " in byte " << i
+                     << " of an argument of " << bytes;
+                return fail(cudaErrorIllegalAddress, what.str());
+            }
         }
     }
     return cudaSuccess;

@@ -84,8 +84,12 @@ private:
 
 // A Context that looks for Ctrl-C and reports the share that is done to a Python function, or to None; the GIL
 // must be released while it works.
+// "cpu", "cuda" or "cuda:1".
+Device device_of(const std::string& name);
+
 struct InterruptibleContext : Context {
-    explicit InterruptibleContext(py::handle progress = py::none(), int threads = 0) : Context(threads) {
+    explicit InterruptibleContext(py::handle progress = py::none(), int threads = 0) : InterruptibleContext(Device(), progress, threads) {}
+    explicit InterruptibleContext(Device device, py::handle progress = py::none(), int threads = 0) : Context(device, threads) {
         set_interrupt([progress](double done) {
             py::gil_scoped_acquire gil;
             if (PyErr_CheckSignals() != 0) return true;
