@@ -8,6 +8,7 @@ namespace harmonium_test {
 void test_device();
 void test_device_dense();
 void test_device_autoencoder();
+void test_device_lasso();
 void test_emulation();
 }  // namespace harmonium_test
 
@@ -18,6 +19,7 @@ int main(int argc, char** argv) {
     harmonium_test::test_device();
     harmonium_test::test_device_dense();
     harmonium_test::test_device_autoencoder();
+    harmonium_test::test_device_lasso();
 #if defined(HARMONIUM_EMULATE)
     harmonium_test::test_emulation();
 #endif
