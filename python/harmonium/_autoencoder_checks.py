@@ -140,18 +140,7 @@ class CheckedAutoencoder(BaseAutoencoder):
         if self.contraction and self.dropout:
             raise ValueError(f"{who}: contraction={self.contraction} and dropout={self.dropout} exclude each other")
         likelihood_pairs(who, self.likelihood)
-        self._check_device()
-
-    def _check_device(self) -> None:
-        who = type(self).__name__
-        if self._device() == "cpu":
-            return
-        if not isinstance(self.device, str):
-            raise TypeError(f"{who}: device={self.device!r}, None or a name such as 'cuda' is needed")
-        try:
-            _core.check_device(self.device)
-        except (RuntimeError, ValueError) as error:
-            raise type(error)(f"{who}: device={self.device!r}: {error}") from None
+        self._device()
 
     def _check_fit(self, method: str, X: Any, seed: int, *, fresh: bool, split: bool = True) -> TrainingData:
         """All checks of parameters and X; nothing is changed."""
