@@ -1,6 +1,7 @@
 # Sets cuda_sources, cuda_libraries and built_with_cuda from HARMONIUM_CUDA.
-set(cuda_host cuda/device.cpp cuda/cublas.cpp)
-set(cuda_kernels cuda/random.cu cuda/bernoulli.cu cuda/gemm.cu cuda/binary_gemm.cu)
+set(cuda_host cuda/device.cpp cuda/cublas.cpp cuda/rbm_train.cpp)
+set(cuda_kernels cuda/random.cu cuda/bernoulli.cu cuda/gemm.cu cuda/binary_gemm.cu cuda/rbm_layer.cu
+  cuda/rbm_step.cu)
 set(built_with_cuda 1)
 set(cuda_libraries "")
 

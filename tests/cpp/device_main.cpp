@@ -6,6 +6,7 @@
 
 namespace harmonium_test {
 void test_device();
+void test_device_rbm();
 void test_emulation();
 }  // namespace harmonium_test
 
@@ -14,6 +15,7 @@ int main(int argc, char** argv) {
     std::printf("GPU: %s\n", harmonium::cuda_status().c_str());
     if (!harmonium::cuda_available()) return 77;
     harmonium_test::test_device();
+    harmonium_test::test_device_rbm();
 #if defined(HARMONIUM_EMULATE)
     harmonium_test::test_emulation();
 #endif
