@@ -1,7 +1,8 @@
 # Sets cuda_sources, cuda_libraries and built_with_cuda from HARMONIUM_CUDA.
-set(cuda_host cuda/device.cpp cuda/cublas.cpp cuda/autoencoder.cpp cuda/autoencoder_train.cpp cuda/lasso.cpp)
+set(cuda_host cuda/device.cpp cuda/cublas.cpp cuda/autoencoder.cpp cuda/autoencoder_train.cpp cuda/lasso.cpp cuda/rbm_train.cpp)
 set(cuda_kernels cuda/random.cu cuda/bernoulli.cu cuda/gemm.cu cuda/binary_gemm.cu cuda/dense.cu cuda/likelihood_loss.cu cuda/corrupt.cu
-  cuda/contraction.cu cuda/update.cu cuda/row_feed.cu cuda/shrink.cu cuda/lasso_kernels.cu)
+  cuda/contraction.cu cuda/update.cu cuda/row_feed.cu cuda/shrink.cu cuda/lasso_kernels.cu
+  cuda/rbm_layer.cu cuda/rbm_step.cu)
 set(built_with_cuda 1)
 set(cuda_libraries "")
 

@@ -9,6 +9,7 @@ void test_device();
 void test_device_dense();
 void test_device_autoencoder();
 void test_device_lasso();
+void test_device_rbm();
 void test_emulation();
 }  // namespace harmonium_test
 
@@ -20,6 +21,7 @@ int main(int argc, char** argv) {
     harmonium_test::test_device_dense();
     harmonium_test::test_device_autoencoder();
     harmonium_test::test_device_lasso();
+    harmonium_test::test_device_rbm();
 #if defined(HARMONIUM_EMULATE)
     harmonium_test::test_emulation();
 #endif
