@@ -144,16 +144,15 @@ def product(machine: Machine) -> dict[str, Any]:
     W = machine.random.standard_normal((n, n), dtype=np.float32)
     exact, scale = bits.astype(np.float64) @ W.astype(np.float64), bits.astype(np.float64) @ np.abs(W.astype(np.float64))
     A, B, a, b = machine.array(ops.pack_bits(bits)), machine.array(W), machine.tensor(bits.astype(np.float32)), machine.tensor(W)
-    out = torch.full((n, n), torch.nan, device=machine.device)
     ours = {"harmonium": lambda: ops.binary_gemm(A, B, n_columns=n, device="cuda")}
-    theirs = in_modes(lambda: torch.mm(a, b, out=out), machine.device)
+    theirs = in_modes(lambda: a @ b, machine.device)
     if not machine.dry:
         c = machine.array(bits.astype(np.float32))
         theirs["CuPy float32"] = lambda: c @ B
     errors = {}
     for name, call in {**ours, **theirs}.items():
         result = call()
-        result = result.get() if hasattr(result, "get") else np.asarray(result.cpu() if hasattr(result, "cpu") else result)
+        result = result.get() if hasattr(result, "get") else np.asarray(result.float().cpu() if torch.is_tensor(result) else result)
         errors[name] = float((np.abs(result.astype(np.float64) - exact) / scale).max())
     assert errors["harmonium"] <= errors["PyTorch float32"] or machine.dry, errors
     taken = machine.in_turns({**ours, **theirs}, machine.size(20, 1))
@@ -165,24 +164,26 @@ def _cd(machine: Machine, visible: int, hidden: int, batch: int, batches: int) -
     """Seconds a step: a longer fit less a shorter one, so that neither start nor copies count."""
     X = machine.random.random((batch * batches, visible)) < 0.3
     numbers, few, many = machine.tensor(X.astype(np.float32)), 1, 3
+    rows = {"float32": numbers, "tf32": numbers, "bf16": numbers.bfloat16()}  # in-place products are left alone by autocast
     options = {"method": "cd", "centering": False, "learning_rate": 0.02, "batch_size": batch, "random_state": 0}
 
     def ours(epochs: int, device: str = "cuda") -> RBM:
         return RBM(hidden, n_iter=epochs, device=device, **options).fit(X)
 
-    def theirs(epochs: int) -> Any:
-        return TorchRBM(
+    def theirs(epochs: int, name: str) -> Any:
+        net = TorchRBM(
             hidden, learning_rate=0.02, batch_size=batch, n_iter=epochs, seed=0, plain=False, device=machine.device
-        ).fit(numbers)
+        )
+        with mode(name if name == "tf32" else "float32", machine.device):
+            return net.fit(rows[name])
 
     fitted = ours(1)
     assert np.isfinite(fitted.components_).all() and fitted.components_.any()
-    contenders = {"harmonium": ours, "PyTorch": theirs}
     calls: dict[str, Call] = {}
     for epochs in (few, many):
-        calls[f"harmonium {epochs}"] = lambda epochs=epochs: contenders["harmonium"](epochs)
-        for name, call in in_modes(lambda epochs=epochs: contenders["PyTorch"](epochs), machine.device).items():
-            calls[f"{name} {epochs}"] = call
+        calls[f"harmonium {epochs}"] = lambda epochs=epochs: ours(epochs)
+        for name in MODES:
+            calls[f"PyTorch {name} {epochs}"] = lambda epochs=epochs, name=name: theirs(epochs, name)
     taken = machine.in_turns(calls)
     steps = (many - few) * batches
     names = ["harmonium", *(f"PyTorch {name}" for name in MODES)]
@@ -231,9 +232,10 @@ def fista(machine: Machine) -> dict[str, Any]:
 
     largest = {}
     for name, call in {"harmonium": ours, **in_modes(theirs, machine.device)}.items():
-        found = np.asarray(call(), dtype=np.float64)
+        found = call()
         if pinned:
             torch.cuda.synchronize()
+        found = np.asarray(found, dtype=np.float64)
         largest[name] = _largest_gap(x.astype(np.float64), D.astype(np.float64), found, alpha)
     assert largest["harmonium"] <= tol * 1.1, largest
     taken = machine.in_turns({"harmonium": ours, **in_modes(theirs, machine.device)})
@@ -259,7 +261,7 @@ def autoencoder(machine: Machine) -> dict[str, Any]:
     tensor = machine.tensor(X)
 
     def ours(epochs: int) -> Autoencoder:
-        return Autoencoder(sizes[1:], max_iter=epochs, batch_size=batch, tol=0, random_state=0, device="cuda").fit(X)
+        return Autoencoder(tuple(sizes[1:]), max_iter=epochs, batch_size=batch, tol=0, random_state=0, device="cuda").fit(X)
 
     def theirs(epochs: int) -> None:
         net = TorchAutoencoder(sizes, tied=True, batch_size=batch, fused=True, device=machine.device)

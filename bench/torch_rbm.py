@@ -14,8 +14,8 @@ class TorchRBM:
         self.random = torch.Generator(device).manual_seed(seed)
 
     def fit(self, X: torch.Tensor) -> TorchRBM:
-        self.W = torch.randn(X.shape[1], self.n_hidden, generator=self.random, device=X.device) * 0.01
-        self.b, self.c = (torch.zeros(n, device=X.device) for n in (X.shape[1], self.n_hidden))
+        self.W = torch.randn(X.shape[1], self.n_hidden, generator=self.random, device=X.device, dtype=X.dtype) * 0.01
+        self.b, self.c = (torch.zeros(n, device=X.device, dtype=X.dtype) for n in (X.shape[1], self.n_hidden))
         with torch.inference_mode():
             for _ in range(self.n_iter):
                 order = torch.randperm(len(X), generator=self.random, device=X.device)
