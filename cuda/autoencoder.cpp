@@ -99,14 +99,11 @@ void autoencoder_score(Context& context, const AutoencoderModel& model, const T*
 
 template <class T>
 void autoencoder_jacobian(Context& context, const AutoencoderModel& model, const T* theta, const States<T>& x, double* norm) {
-    require(model.n_encoder == 1, "autoencoder_jacobian: an encoder of ", model.n_encoder, " layers; on a GPU of one: device=\"cpu\"");
     Passes<T> passes(context, model, theta, x);
     const DeviceBuffer<double> norms(static_cast<std::size_t>(passes.piece));
-    const DeviceBuffer<T> scratch(static_cast<std::size_t>(2 * model.code()));
     passes.over([&](std::int64_t n, std::int64_t first) {
-        passes.network.forward(passes.theta(), passes.batch.input(n), 0, 1);
-        const ContractionLayer<T> layer{passes.layout.weights(passes.theta(), 0), model.layers[0].activation, passes.network.output(0, n), {}, {}};
-        cuda::contraction<T>(context, layer, T(1), norms.data(), scratch.data());
+        passes.network.forward(passes.theta(), passes.batch.input(n), 0, model.n_encoder);
+        passes.network.jacobian_norms(passes.theta(), nullptr, n, T(1), norms.data());
         passes.copy_out(norms.data(), n, norm + first);
     });
 }

@@ -102,7 +102,7 @@ class Network {
 public:
     // Memory for batches of so many rows, with gradients if they are wanted.
     Network(Context& context, const AutoencoderModel& model, const ParameterLayout& layout, std::int64_t capacity, const AutoencoderOptions* training)
-        : context_(context), state_(use(context)), model_(model), layout_(layout), options_(training) {
+        : context_(context), state_(use(context)), model_(model), layout_(layout), options_(training), capacity_(capacity) {
         const auto room = [&](std::int64_t cols) { return DeviceBuffer<T>(static_cast<std::size_t>(capacity * stride(cols))); };
         for (const AutoencoderLayer& layer : model.layers) outputs_.push_back(room(layer.outputs));
         loss_ = DeviceBuffer<double>(static_cast<std::size_t>(capacity));
@@ -112,10 +112,8 @@ public:
         for (std::size_t l = 0; l < matrices(); ++l) largest = std::max(largest, layout[l].rows * layout[l].stride);
         step_gradient_ = DeviceBuffer<T>(static_cast<std::size_t>(largest));
         if (!contracts()) return;
-        require(model.n_encoder == 1, "contraction of an encoder of ", model.n_encoder, " layers; on a GPU of one: device=\"cpu\"");
-        bend_ = room(model.layers[0].outputs);
+        for (std::size_t l = 0; l < model.n_encoder; ++l) bends_.push_back(room(model.layers[l].outputs));
         penalty_ = DeviceBuffer<double>(static_cast<std::size_t>(capacity));
-        scratch_ = DeviceBuffer<T>(static_cast<std::size_t>(2 * model.layers[0].outputs));
     }
 
     static std::int64_t stride(std::int64_t cols) { return (cols + 3) / 4 * 4; }
@@ -140,31 +138,40 @@ public:
                            output(model_.layers.size() - 1, target.rows), loss_.data());
     }
 
-    // Then, where contraction is wanted: penalty() of every row; its share of the gradient is added to the first weights'.
+    // Then, where contraction is wanted: penalty() of every row; its share of the gradient is added to the encoder's weights'.
     void contract(const T* theta, T* gradient, std::int64_t n, T scale) {
-        const Matrix<const T> w = weights(theta, 0);
-        ContractionLayer<T> layer{w, model_.layers[0].activation, output(0, n), {}, {}};
-        if (gradient) layer.gradient = layout_.weights(gradient, 0), layer.delta = view(bend_, n, model_.layers[0].outputs);
-        cuda::contraction<T>(context_, layer, static_cast<T>(options_->contraction) * scale, penalty_.data(), scratch_.data());
+        jacobian_norms(theta, gradient, n, static_cast<T>(options_->contraction) * scale, penalty_.data());
+    }
+    // norm(dh / dx)^2 of every row, after forward. Its memory is taken with the first call.
+    void jacobian_norms(const T* theta, T* gradient, std::int64_t n, T scale, double* norms) {
+        std::vector<ContractionLayer<T>> layers;
+        for (std::size_t l = 0; l < model_.n_encoder; ++l) {
+            layers.push_back({weights(theta, l), model_.layers[l].activation, output(l, n), {}, {}});
+            if (gradient) layers[l].gradient = layout_.weights(gradient, l), layers[l].delta = view(bends_[l], n, model_.layers[l].outputs);
+        }
+        // As many rows at once as make products wide enough for a GPU.
+        const std::int64_t rows = std::min(capacity_, std::max<std::int64_t>(4096 / model_.code(), 1));
+        scratch_.reserve(static_cast<std::size_t>(contraction_room(layers, rows)));
+        cuda::contraction<T>(context_, layers, scale, norms, scratch_.data(), rows);
     }
     bool contracts() const { return options_ && options_->contraction > 0; }
 
     // The derivatives by all layers' inputs, once losses has given the last one's.
     void backward(const T* theta, std::int64_t n, NetworkDraws draws = {}) {
         for (std::size_t l = model_.layers.size(); l-- > 1;) {
-            const Matrix<const T> more = contracts() && l <= model_.n_encoder ? view(bend_, n, model_.layers[l - 1].outputs) : Matrix<T>();
+            const Matrix<const T> more = contracts() && l <= model_.n_encoder ? view(bends_[l - 1], n, model_.layers[l - 1].outputs) : Matrix<T>();
             cuda::gemm<T>(context_, T(1), delta(l, n), false, weights(theta, l), !model_.layers[l].transposed, T(0), delta(l - 1, n));
             finish_backward<T>(context_, model_.layers[l - 1].activation, output(l - 1, n), static_cast<T>(1 - options_->dropout),
                                drops() ? rate() : T(0), draw(draws, l - 1), draws.first_row, more, delta(l - 1, n));
         }
     }
 
-    // The gradient by all parameters, stored (added); that of the first weights is added to what contract has left there.
+    // The gradient by all parameters, stored (added); that of the encoder's weights is added to what contract has left there.
     void store_gradient(Matrix<const T> input, bool accumulate, T* gradient) {
         for (std::size_t l = 0; l < model_.layers.size(); ++l) cuda::column_sums<T>(context_, delta(l, input.rows), accumulate, gradient + layout_[l].bias);
         over_weights(input, [&](std::size_t l, WeightStep<T>& step) {
             step.gradient = layout_.weights(gradient, l);
-            step.accumulate = accumulate || (l == 0 && contracts());
+            step.accumulate = accumulate || (l < model_.n_encoder && contracts());
             cuda::weight_step<T>(context_, step);
         });
     }
@@ -178,9 +185,9 @@ public:
         }
         over_weights(input, [&](std::size_t l, WeightStep<T>& step) {
             const ParameterLayout::Layer& place = layout_[l];
-            step.accumulate = l == 0 && contracts();
+            step.accumulate = l < model_.n_encoder && contracts();
             // Memory of its own, not the context's scratch: a captured graph must find it where it was.
-            step.gradient = step.accumulate ? layout_.weights(gradient, 0) : Matrix<T>(step_gradient_.data(), place.rows, place.cols, place.stride);
+            step.gradient = step.accumulate ? layout_.weights(gradient, l) : Matrix<T>(step_gradient_.data(), place.rows, place.cols, place.stride);
             step.weights = layout_.weights(theta, l);
             step.first = at(u, place.weights);
             step.second = at(s, place.weights);
@@ -235,8 +242,9 @@ private:
     const AutoencoderModel& model_;
     const ParameterLayout& layout_;
     const AutoencoderOptions* options_;
-    std::vector<DeviceBuffer<T>> outputs_, deltas_;
-    DeviceBuffer<T> bend_, scratch_, step_gradient_;
+    std::int64_t capacity_;
+    std::vector<DeviceBuffer<T>> outputs_, deltas_, bends_;
+    DeviceBuffer<T> scratch_, step_gradient_;
     DeviceBuffer<double> loss_, penalty_;
 };
 

@@ -117,8 +117,7 @@ private:
         network_.forward(theta, batch_.input(n), 0, model_.layers.size(), {&batch_.place()->step, 0});
         network_.losses(batch_.target(n), derivatives, T(1) / static_cast<T>(n));
         if (!network_.contracts()) return;
-        const Matrix<T> of_first = layout_.weights(gradient_.data(), 0);
-        if (derivatives) CUDA_CHECK(cudaMemsetAsync(of_first.data, 0, static_cast<std::size_t>(of_first.rows * of_first.stride) * sizeof(T), state_.stream));
+        if (derivatives) CUDA_CHECK(cudaMemsetAsync(gradient_.data(), 0, static_cast<std::size_t>(layout_.size()) * sizeof(T), state_.stream));
         network_.contract(theta, derivatives ? gradient_.data() : nullptr, n, T(1) / static_cast<T>(n));
     }
 

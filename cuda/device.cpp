@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 
 #include "cuda_state.hpp"
+#include "harmonium/device_memory.hpp"
 #include "harmonium/error.hpp"
 #include "state.cuh"
 
@@ -33,6 +34,13 @@ std::string why_not(int index, cudaDeviceProp& properties) {
     return cuda::cublas_missing();
 }
 
+cudaDeviceProp usable(int index) {
+    cudaDeviceProp properties;
+    const std::string why = why_not(index, properties);
+    if (!why.empty()) throw std::runtime_error("device=\"cuda\": " + why);
+    return properties;
+}
+
 }  // namespace
 
 bool cuda_available() {
@@ -46,6 +54,39 @@ std::string cuda_status() {
     if (!why.empty()) return "off: " + why;
     return message(properties.name, ", ", properties.totalGlobalMem >> 20, " MiB, compute capability ", properties.major, ".",
                    properties.minor);
+}
+
+int gpu_of(const void* pointer) {
+    cudaDeviceProp properties;
+    if (!pointer || !why_not(0, properties).empty()) return -1;
+    cudaPointerAttributes attributes;
+    CUDA_CHECK(cudaPointerGetAttributes(&attributes, pointer));
+    return attributes.type == cudaMemoryTypeDevice ? attributes.device : -1;
+}
+
+void wait_for_stream(int gpu, std::uintptr_t stream) {
+    CUDA_CHECK(cudaSetDevice(gpu));
+    if (stream) CUDA_CHECK(cudaStreamSynchronize(reinterpret_cast<cudaStream_t>(stream)));
+    else CUDA_CHECK(cudaDeviceSynchronize());
+}
+
+DeviceMemory::DeviceMemory(int gpu, std::size_t bytes) : bytes_(bytes), gpu_(gpu) {
+    usable(gpu);
+    CUDA_CHECK(cudaSetDevice(gpu));
+    if (bytes) data_ = cuda::allocate_device(bytes);
+}
+DeviceMemory::~DeviceMemory() {
+    if (data_) cuda::free_device(data_);
+}
+void DeviceMemory::copy_from_host(const void* from) {
+    CUDA_CHECK(cudaSetDevice(gpu_));
+    CUDA_CHECK(cudaMemcpyAsync(data_, from, bytes_, cudaMemcpyHostToDevice, nullptr));
+    CUDA_CHECK(cudaStreamSynchronize(nullptr));
+}
+void DeviceMemory::copy_to_host(void* to) const {
+    CUDA_CHECK(cudaSetDevice(gpu_));
+    CUDA_CHECK(cudaMemcpyAsync(to, data_, bytes_, cudaMemcpyDeviceToHost, nullptr));
+    CUDA_CHECK(cudaStreamSynchronize(nullptr));
 }
 
 namespace cuda {
@@ -80,10 +121,7 @@ void* allocate_pinned(std::size_t bytes) {
 void free_pinned(void* pointer) { CUDA_IGNORE(cudaFreeHost(pointer)); }
 
 State::State(int device) : index(device) {
-    cudaDeviceProp properties;
-    const std::string why = why_not(device, properties);
-    if (!why.empty()) throw std::runtime_error("device=\"cuda\": " + why);
-    multiprocessors = properties.multiProcessorCount;
+    multiprocessors = usable(device).multiProcessorCount;
     CUDA_CHECK(cudaSetDevice(device));
     CUDA_CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
 }

@@ -137,10 +137,7 @@ void contraction(Context& context, const std::vector<ContractionLayer<T>>& layer
                 "contraction: gradients are wanted of all layers or of none");
     }
     if constexpr (built_with_cuda) {
-        if (context.cuda()) {
-            require(layers.size() == 1, "contraction: of ", layers.size(), " layers; on a GPU of one");
-            return cuda::contraction(context, layers[0], scale, penalty, scratch);
-        }
+        if (context.cuda()) return cuda::contraction(context, layers, scale, penalty, scratch);
     }
     if (layers.size() == 1) return one_layer(context, layers[0], scale, penalty, scratch);
     Chain<T> chain(context, layers, scratch);

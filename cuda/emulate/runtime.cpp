@@ -26,7 +26,7 @@ namespace {
 cudaStream_t or_default(cudaStream_t stream) {
     static CUstream_st default_stream;
     state().streams.insert(&default_stream);
-    return stream ? stream : &default_stream;
+    return reinterpret_cast<std::uintptr_t>(stream) > 2 ? stream : &default_stream;  // 1, 2: cudaStreamLegacy, PerThread
 }
 
 // Work waits in its stream until somebody waits for it: who forgets to wait finds it undone. Kernels fail here.

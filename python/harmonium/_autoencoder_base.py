@@ -11,6 +11,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from . import _core
+from ._device import choose_device
 from ._output_columns import OutputColumns, canonical, in_type
 from ._validation import check_X, float_dtype
 
@@ -128,7 +129,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return check_array(X, dtype="numeric", ensure_all_finite=False, estimator=self, input_name="X")
 
     def _device(self) -> str:
-        return "cpu" if self.device is None else self.device
+        return choose_device(type(self).__name__, self.device)
 
     def _states(self, method: str, X: Any, dtype: np.dtype) -> _core.States:
         columns = self._columns()

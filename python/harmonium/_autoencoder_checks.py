@@ -140,24 +140,7 @@ class CheckedAutoencoder(BaseAutoencoder):
         if self.contraction and self.dropout:
             raise ValueError(f"{who}: contraction={self.contraction} and dropout={self.dropout} exclude each other")
         likelihood_pairs(who, self.likelihood)
-        self._check_device()
-
-    def _check_device(self) -> None:
-        who = type(self).__name__
-        if self._device() == "cpu":
-            return
-        if not isinstance(self.device, str):
-            raise TypeError(f"{who}: device={self.device!r}, None or a name such as 'cuda' is needed")
-        try:
-            _core.check_device(self.device)
-        except (RuntimeError, ValueError) as error:
-            raise type(error)(f"{who}: device={self.device!r}: {error}") from None
-        layers = len(self._sizes("hidden_layer_sizes"))
-        if self.contraction and layers > 1:
-            raise ValueError(
-                f"{who}: contraction={self.contraction} with {layers} hidden layers is computed on the CPU alone: "
-                'device="cpu"'
-            )
+        self._device()
 
     def _check_fit(self, method: str, X: Any, seed: int, *, fresh: bool, split: bool = True) -> TrainingData:
         """All checks of parameters and X; nothing is changed."""
@@ -190,7 +173,8 @@ class CheckedAutoencoder(BaseAutoencoder):
         )
         if own.categories and not own.one_hot:  # of the one-hot columns; codes have no use for themselves
             train = states.dense()
-        means = np.asarray(train.mean(axis=0, dtype=np.float64)).ravel()
+        # Only a start needs them: a pass over all of X.
+        means = np.asarray(train.mean(axis=0, dtype=np.float64)).ravel() if fresh else np.empty(0)
         return TrainingData(own, states, validation, limits, means, dtype, train.shape[0], train)
 
     def _split(self, who: str, X: Any, seed: int) -> tuple[Any, Any]:

@@ -3,6 +3,7 @@
 
 #include "autoencoder_words.hpp"
 #include "binding.hpp"
+#include "device_array.hpp"
 #include "harmonium/autoencoder.hpp"
 
 namespace harmonium_python {
@@ -78,7 +79,7 @@ void train(const AutoencoderModel& model, const PyStates& x, const py::object& v
     const States<T> held_out = validation.is_none() ? States<T>(Matrix<const T>(nullptr, 0, model.visible())) : held.view<T>();
     std::int64_t row = 0;
     py::gil_scoped_release release;
-    InterruptibleContext context(where);
+    InterruptibleContext context(py::none(), 0, where);
     autoencoder_train<T>(context, model, rows, held_out, own.options, recorded.rows, state, [&](const AutoencoderEpoch& epoch) {
         counted[0] = static_cast<std::int64_t>(state.steps);
         counted[1] = static_cast<std::int64_t>(state.epochs);
@@ -103,7 +104,7 @@ double loss(const AutoencoderModel& model, const PyStates& x, const Array<T>& th
     T* out = gradient.is_none() ? nullptr : mutable_vector(into, model.n_parameters);
     const States<T> rows = x.view<T>();
     py::gil_scoped_release release;
-    InterruptibleContext context(where);
+    InterruptibleContext context(py::none(), 0, where);
     return autoencoder_loss<T>(context, model, rows, own.options, parameters, out);
 }
 
@@ -115,7 +116,7 @@ Array<T> mapped(const AutoencoderModel& model, const Array<T>& theta, const PySt
     const Matrix<T> view = mutable_matrix(out);
     const States<T> rows = x.view<T>();
     py::gil_scoped_release release;
-    InterruptibleContext context(where);
+    InterruptibleContext context(py::none(), 0, where);
     Function(context, model, parameters, rows, view);
     return out;
 }
@@ -128,7 +129,7 @@ Array<double> per_row(const AutoencoderModel& model, const Array<T>& theta, cons
     double* values = out.mutable_data();
     const States<T> rows = x.view<T>();
     py::gil_scoped_release release;
-    InterruptibleContext context(where);
+    InterruptibleContext context(py::none(), 0, where);
     Function(context, model, parameters, rows, values);
     return out;
 }

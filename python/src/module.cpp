@@ -10,18 +10,6 @@ __attribute__((visibility("default"))) void harmonium_set_num_threads(int thread
 }
 }
 
-namespace harmonium_python {
-
-Device device_of(const std::string& name) {
-    if (name == "cpu") return {};
-    const std::string index = name.substr(0, 5) == "cuda:" ? name.substr(5) : name == "cuda" ? "0" : "";
-    require(!index.empty() && index.size() < 4 && index.find_first_not_of("0123456789") == std::string::npos,
-            "device=\"", name, "\" is not one of \"cpu\", \"cuda\", \"cuda:1\"");
-    return {Device::Kind::cuda, std::stoi(index)};
-}
-
-}  // namespace harmonium_python
-
 PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
     using namespace harmonium_python;
     m.doc() = "The compiled core of harmonium.";
@@ -35,14 +23,11 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
         }
     });
     py::register_exception<DivergenceError>(m, "DivergenceError", PyExc_ArithmeticError);
-    py::register_exception<OutOfDeviceMemory>(m, "OutOfDeviceMemory", PyExc_MemoryError);
     m.def("isa", &isa_name, "The SIMD level in use: v1, v3 or v4.");
     m.def("blas_core", &blas_core, "The kernel that OpenBLAS runs.");
     m.def("get_num_threads", &default_threads);
     m.def("set_num_threads", &set_default_threads, py::arg("threads"));
-    m.def("cuda_available", &cuda_available);
-    m.def("cuda_status", &cuda_status);
-    m.def("check_device", [](const std::string& device) { const Context one(device_of(device), 1); }, py::arg("device"));
+    bind_device(m);
     bind_ops(m);
     bind_rbm(m);
     bind_units(m);

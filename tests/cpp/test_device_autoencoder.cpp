@@ -127,7 +127,7 @@ void test_uses(const Case& c) {
         autoencoder_encode<T>(context, model, theta.data(), x.view(), h);
         autoencoder_decode<T>(context, model, theta.data(), States<T>(h), Matrix<T>(means.data(), rows, visible));
         autoencoder_score<T>(context, model, theta.data(), x.view(), losses.data());
-        if (model.n_encoder == 1) autoencoder_jacobian<T>(context, model, theta.data(), x.view(), norms.data());
+        autoencoder_jacobian<T>(context, model, theta.data(), x.view(), norms.data());
         const double loss = autoencoder_loss<T>(context, model, x.view(), options, theta.data(), gradient.data());
         CHECK(autoencoder_loss<T>(context, model, x.view(), options, theta.data(), static_cast<T*>(nullptr)) == loss);
         return loss;
@@ -202,9 +202,6 @@ void test_ends() {
         autoencoder_train<float>(cpu, linear, far.view(), none, wild, 2, on_cpu.state, [](const AutoencoderEpoch&) { return false; });
         check_close(fine.theta, on_cpu.theta);
     }
-    AutoencoderOptions contractive = options;
-    contractive.contraction = 0.1;
-    CHECK_THROWS(std::invalid_argument, "an encoder of 2 layers", autoencoder_train<float>(another, model, x.view(), none, contractive, 1, one.state, [](const AutoencoderEpoch&) { return false; }));
 }
 
 // Everything on the device to begin with, as CuPy's arrays are.
@@ -334,6 +331,12 @@ void test_all() {
         test_training<T>(contractive);
         test_uses<T>(contractive);
     }
+    Case chain;  // Jacobians of two layers and of three
+    chain.contraction = 0.3;
+    test_training<T>(chain);
+    chain.encoder = {visible, 9, 8, 5}, chain.decoder = {4}, chain.tied = false;
+    test_training<T>(chain);
+    test_uses<T>(chain);
 }
 
 }  // namespace

@@ -230,8 +230,6 @@ void test_device_dense() {
     test_all<float>();
     test_all<double>();
     Context on_gpu(gpu);
-    const std::vector<ContractionLayer<float>> two(2);
-    CHECK_THROWS(std::invalid_argument, "of 2 layers", contraction<float>(on_gpu, two, 1.0f, nullptr, nullptr));
     GradientTerm<float> sparse;
     const std::int64_t indptr[] = {0, 0};
     const OnDevice<float> one(on_gpu, 1);
