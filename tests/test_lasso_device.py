@@ -60,10 +60,8 @@ def test_refusals():
     for algorithm in ("cd", "lasso_cd", "lasso_lars"):
         with pytest.raises(ValueError, match=f"algorithm='{algorithm}' does not run on device='cuda'; there 'fista'"):
             sparse_encode(x, D, alpha=alpha, algorithm=algorithm, device="cuda")
-    with pytest.raises(TypeError, match="device=0, None or a name"):
-        sparse_encode(x, D, alpha=alpha, device=0)
-    with pytest.raises(ValueError, match="device='tpu'"):
+    with pytest.raises(ValueError, match="sparse_encode: device='tpu' is not None"):
         sparse_encode(x, D, alpha=alpha, device="tpu")
     if not _core.cuda_available():
-        with pytest.raises(RuntimeError, match="sparse_encode: device='cuda': device=\"cuda\": "):
+        with pytest.raises(RuntimeError, match="sparse_encode: device='cuda': the GPU is off"):
             sparse_encode(x, D, alpha=alpha, device="cuda")

@@ -15,6 +15,7 @@ from sklearn.utils import check_array
 
 from . import _core
 from ._callbacks import progress_bar
+from ._device import choose_device, is_on_gpu
 from ._validation import check_choice, check_finite, check_flag, check_number, float_dtype, tell
 
 # Scikit-learn's names for the same minimiser stand for the fastest solver.
@@ -118,7 +119,7 @@ def sparse_encode(
     check_number(who, "tol", tol, Real, low=0)
     check_number(who, "max_iter", max_iter, Integral, low=0, high=2**31)
     check_flag(who, "positive", positive)
-    where = _device(device, algorithm)
+    where = _device(X, device, algorithm)
     X = check_array(X, accept_sparse="csr", dtype="numeric", ensure_all_finite=False, input_name="X")
     dtype = float_dtype(X)
     D = np.ascontiguousarray(check_array(dictionary, dtype="numeric", input_name="dictionary"), dtype=dtype)
@@ -241,22 +242,18 @@ class _Solver:
         return left
 
 
-def _device(device: Any, algorithm: str) -> str:
+def _device(X: Any, device: str | None, algorithm: str) -> str:
     """The name of the device, where the algorithm runs there."""
-    if device is None or device == "cpu":
-        return "cpu"
-    if not isinstance(device, str):
-        raise TypeError(f"sparse_encode: device={device!r}, None or a name such as 'cuda' is needed")
-    if algorithm not in ON_A_GPU:
+    if is_on_gpu(X):
+        raise TypeError(
+            f"sparse_encode: X is a {type(X).__module__}.{type(X).__name__} on a GPU; give it as a NumPy array, with device='cuda'"
+        )
+    if device not in (None, "cpu") and algorithm not in ON_A_GPU:
         raise ValueError(
             f"sparse_encode: algorithm={algorithm!r} does not run on device={device!r}; there 'fista', which 'auto' is, "
             "and 'ista' do"
         )
-    try:
-        _core.check_device(device)
-    except (RuntimeError, ValueError) as error:
-        raise type(error)(f"sparse_encode: device={device!r}: {error}") from None
-    return device
+    return choose_device("sparse_encode", device)
 
 
 def _objective(x: np.ndarray, D: np.ndarray, alpha: np.ndarray, h: np.ndarray) -> np.ndarray:

@@ -40,7 +40,7 @@ std::int64_t py_lasso(const Array<T>& x, const Array<T>& dictionary, const Array
     double* gap = mutable_vector(gaps, rows.rows);
     std::int32_t* steps = mutable_vector(n_iter, rows.rows);
     py::gil_scoped_release release;
-    InterruptibleContext context(where, progress, threads);
+    InterruptibleContext context(progress, threads, where);
     return lasso<T>(context, rows, d, a, there, options, h, gap, steps);
 }
 

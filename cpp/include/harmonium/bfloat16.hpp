@@ -22,7 +22,7 @@ HARMONIUM_HOST_DEVICE inline float to_float(Bfloat16 x) {
 }
 
 // part[0] + part[1] + ...: x rounded, then what is left of it rounded, and so on, count <= 3.
-//   Error of the sum for 2^-108 <= |x| < 2^127: three parts have all of x's 24 bits, it is 0; two 2^-18 |x|; one 2^-9 |x|.
+//   Error of the sum for 2^-108 <= |x| < 2^127: three parts have all of x's 24 bits, it is 0; two 2^-17 |x|; one 2^-8 |x|.
 //   Below 2^-108 three parts err by 2^-134 at most.
 HARMONIUM_HOST_DEVICE inline void split(float x, int count, Bfloat16* part) {
     for (int p = 0; p < count; ++p) {
