@@ -1,6 +1,7 @@
 #include <string>
 
 #include "binding.hpp"
+#include "device_array.hpp"
 #include "harmonium/dictionary.hpp"
 #include "harmonium/lasso.hpp"
 #include "harmonium/shrink.hpp"
