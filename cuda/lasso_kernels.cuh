@@ -32,7 +32,7 @@ struct LassoBlock {
     std::uint8_t* converged;
 };
 
-// Steps in R: double; or float with bfloat16 products of two parts, h1 D1 + h2 D1 + h1 D2, which err by 2^-16 |h||D| at most.
+// Steps in R: double; or float with bfloat16 products of two parts, h1 D1 + h2 D1 + h1 D2, which err by 2^-15 |h||D| at most.
 template <class R>
 struct LassoWork {
     R *codes, *before, *correlation, *correlation_before;  // slots x K'
