@@ -35,11 +35,11 @@ public:
             const double loss = loss_of(theta_.data(), gradient_.data());
             sum += loss;
             if (!begun_) first_loss_ = loss / static_cast<double>(n), begun_ = true;
-            if (!sensible(loss / static_cast<double>(n))) {
+            if (!sensible(loss / static_cast<double>(n), first_loss_)) {
                 // Rows far from all others cost as much before the epoch began.
-                first_loss_ = loss_of(state_.theta, nullptr) / static_cast<double>(n);
-                if (!sensible(loss / static_cast<double>(n))) {
-                    diverged(message("a loss of ", loss / static_cast<double>(n), " a row, ", first_loss_, " at first"));
+                const double before = loss_of(state_.theta, nullptr) / static_cast<double>(n);
+                if (!sensible(loss / static_cast<double>(n), before)) {
+                    diverged(message("a loss of ", loss / static_cast<double>(n), " a row, ", before, " before"));
                 }
                 loss_of(theta_.data(), gradient_.data());
             }
@@ -89,8 +89,8 @@ private:
         return sum / static_cast<double>(validation_.rows());
     }
 
-    // A rate that is too large shows as a loss that is no number, or far above where training began.
-    bool sensible(double loss) const { return std::isfinite(loss) && loss < 1e3 * (std::abs(first_loss_) + 1); }
+    // A rate that is too large shows as a loss that is no number, or far above what it was.
+    static bool sensible(double loss, double before) { return std::isfinite(loss) && loss < 1e3 * (std::abs(before) + 1); }
     void check_parameters() {
         for (const T value : theta_) {
             if (!std::isfinite(value)) diverged("a parameter is not finite");
