@@ -22,7 +22,8 @@ template <class T>
 T chase(long steps) {
     typedef T Vector __attribute__((vector_size(bytes)));
     Vector value[chains], factor, term;
-    for (unsigned i = 0; i < bytes / sizeof(T); ++i) factor[i] = T(0.5), term[i] = T(1);
+    volatile T half = T(0.5);  // not known to the compiler, which would leave out the chain that begins at its fixed point
+    for (unsigned i = 0; i < bytes / sizeof(T); ++i) factor[i] = half, term[i] = T(1);
     for (int k = 0; k < chains; ++k) value[k] = factor * T(k);
     for (long s = 0; s < steps; ++s) {
         for (int k = 0; k < chains; ++k) value[k] = value[k] * factor + term;

@@ -8,17 +8,17 @@ import torch
 class TorchRBM:
     """A Bernoulli machine trained by CD-1 without centring, momentum or decay. X: float32 tensor (n, visible)."""
 
-    def __init__(self, n_hidden: int, *, learning_rate: float, batch_size: int, n_iter: int, seed: int, plain: bool):
+    def __init__(self, n_hidden: int, *, learning_rate: float, batch_size: int, n_iter: int, seed: int, plain: bool, device: str = "cpu"):
         self.n_hidden, self.batch_size, self.n_iter = n_hidden, batch_size, n_iter
         self.learning_rate, self.plain = learning_rate, plain
-        self.random = torch.Generator().manual_seed(seed)
+        self.random = torch.Generator(device).manual_seed(seed)
 
     def fit(self, X: torch.Tensor) -> TorchRBM:
-        self.W = torch.randn(X.shape[1], self.n_hidden, generator=self.random) * 0.01
-        self.b, self.c = torch.zeros(X.shape[1]), torch.zeros(self.n_hidden)
+        self.W = torch.randn(X.shape[1], self.n_hidden, generator=self.random, device=X.device, dtype=X.dtype) * 0.01
+        self.b, self.c = (torch.zeros(n, device=X.device, dtype=X.dtype) for n in (X.shape[1], self.n_hidden))
         with torch.inference_mode():
             for _ in range(self.n_iter):
-                order = torch.randperm(len(X), generator=self.random)
+                order = torch.randperm(len(X), generator=self.random, device=X.device)
                 for batch in order.split(self.batch_size):
                     (self._plain_step if self.plain else self._careful_step)(X[batch])
         return self

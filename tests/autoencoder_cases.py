@@ -19,3 +19,19 @@ def assert_same_model(a, b):
     for name in ("coefs_", "intercepts_"):
         for left, right in zip(getattr(a, name), getattr(b, name), strict=True):
             tolerance.same_bits(np.ascontiguousarray(left), np.ascontiguousarray(right))
+
+
+class Callback:
+    """Calls `act` with the estimator at the end of every epoch."""
+
+    def __init__(self, act):
+        self.act = act
+
+    def setup(self, estimator, context): ...
+
+    def teardown(self, estimator, context): ...
+
+    def on_fit_task_begin(self, estimator, context): ...
+
+    def on_fit_task_end(self, estimator, context):
+        return self.act(estimator) if context.task_name == "epoch" else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import sys
 from pathlib import Path
 
@@ -9,6 +11,24 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+# A build of the core to be tested in place of the installed one, such as that with the emulated GPU.
+if "HARMONIUM_TEST_CORE" in os.environ:
+    _spec = importlib.util.spec_from_file_location("harmonium._core", os.environ["HARMONIUM_TEST_CORE"])
+    sys.modules["harmonium._core"] = importlib.util.module_from_spec(_spec)
+    _spec.loader.exec_module(sys.modules["harmonium._core"])
+
+
+def pytest_addoption(parser):
+    parser.addoption("--require-gpu", action="store_true", help="tests of a GPU fail where there is none")
+
+
+@pytest.fixture(params=["cpu", "cuda"])
+def device(request):
+    """Where a test's body runs: `.name` is a `device` parameter, `.array` and `.host` move arrays there and back."""
+    from device_arrays import device_under_test
+
+    return device_under_test(request.param, request.config.getoption("--require-gpu"))
 
 
 @pytest.fixture(autouse=True)

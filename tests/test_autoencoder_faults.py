@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse as sp
 
 import tolerance
-from autoencoder_cases import assert_same_model, grey_digits
+from autoencoder_cases import Callback, assert_same_model, grey_digits
 from harmonium import Autoencoder, DivergenceError
 
 
@@ -108,22 +108,6 @@ def test_divergence_is_said_and_the_last_whole_epoch_kept(grey):
     for W, old in zip(model.coefs_, before, strict=True):
         tolerance.same_bits(np.ascontiguousarray(W), np.ascontiguousarray(old))
     assert model.n_iter_ == 2 and np.isfinite(model.score(16 * grey))
-
-
-class Callback:
-    """Calls `act` with the estimator at the end of every epoch."""
-
-    def __init__(self, act):
-        self.act = act
-
-    def setup(self, estimator, context): ...
-
-    def teardown(self, estimator, context): ...
-
-    def on_fit_task_begin(self, estimator, context): ...
-
-    def on_fit_task_end(self, estimator, context):
-        return self.act(estimator) if context.task_name == "epoch" else None
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])

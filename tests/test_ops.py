@@ -46,12 +46,13 @@ def test_philox_known_answers(counter, key, expected):
     ("seed", "stream", "step", "first_row"),
     [(0, 0, 0, 0), (1, 5, 2, 3), (2**63 - 1, 1, 2**32 - 1, 1000), (2**40 + 17, 4, 2**33 + 5, 2**31)],
 )
-def test_uniform_layout(dtype, seed, stream, step, first_row):
-    u = ops.uniform((5, 301), seed=seed, stream=stream, step=step, first_row=first_row, dtype=dtype)
+def test_uniform_layout(dtype, seed, stream, step, first_row, device):
+    place = {"device": device.name}
+    u = ops.uniform((5, 301), seed=seed, stream=stream, step=step, first_row=first_row, dtype=dtype, **place)
     expected = reference.uniform(seed, stream, step, 5, 301, first_row=first_row, dtype=dtype)
     tolerance.same_bits(u, expected)
     tolerance.same_bits(
-        ops.uniform((3, 301), seed=seed, stream=stream, step=step, first_row=first_row + 2, dtype=dtype), u[2:]
+        ops.uniform((3, 301), seed=seed, stream=stream, step=step, first_row=first_row + 2, dtype=dtype, **place), u[2:]
     )
 
 
@@ -182,14 +183,14 @@ def check_product(actual, a, b, k, integers):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("transposes", [(False, False), (True, False), (False, True), (True, True)])
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 5, 7), (100, 64, 50), (600, 33, 20), (20, 33, 600)])
-def test_gemm(shape, transposes, dtype):
+def test_gemm(shape, transposes, dtype, device):
     m, k, n = shape
     rng = np.random.default_rng(0)
     for integers in (False, True):
         a, b = numbers(rng, (m, k), dtype, integers), numbers(rng, (k, n), dtype, integers)
         sides = [x.T.copy() if t else x for x, t in zip((a, b), transposes, strict=True)]
-        c = ops.gemm(*sides, transpose_a=transposes[0], transpose_b=transposes[1])
-        check_product(c, a, b, 2 * k, integers)
+        c = ops.gemm(*map(device.array, sides), transpose_a=transposes[0], transpose_b=transposes[1])
+        check_product(device.host(c), a, b, 2 * k, integers)
 
 
 SHAPES = [(1, 1), (5, 3), (63, 17), (64, 64), (65, 16), (133, 70), (784, 500)]
@@ -256,13 +257,14 @@ def test_products_refuse_shapes_that_do_not_fit():
 @needs_longdouble
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(1, 1), (3, 63), (10, 64), (130, 65), (257, 500)])
-def test_bernoulli(shape, dtype):
+def test_bernoulli(shape, dtype, device):
     rng = np.random.default_rng(0)
     a = (4 * rng.standard_normal(shape)).astype(dtype)
     bias = rng.standard_normal(shape[1]).astype(dtype)
     for scale, stream, step, first_row in ((1.0, 5, 0, 0), (0.37, 0, 2**35 + 1, 9)):
         draw = {"seed": 2**50 + 3, "stream": stream, "step": step}
-        p, words = ops.bernoulli(a, bias, scale=scale, first_row=first_row, **draw)
+        p, words = ops.bernoulli(device.array(a), device.array(bias), scale=scale, first_row=first_row, **draw)
+        p, words = device.host(p), device.host(words)
         u = reference.uniform(draw["seed"], stream, step, *shape, first_row=first_row, dtype=dtype)
         tolerance.exact(words, ops.pack_bits(u < p))
         rounded = a * dtype(scale) + bias
@@ -270,10 +272,10 @@ def test_bernoulli(shape, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_bernoulli_at_the_ends(dtype):
+def test_bernoulli_at_the_ends(dtype, device):
     """Hopeless and certain units, which a comparison by <= or a rounded p would get wrong in places."""
     a = np.repeat(np.array([[-1e4, 1e4, np.finfo(dtype).min, np.finfo(dtype).max]], dtype=dtype), 500, axis=0)
-    p, words = ops.bernoulli(a, np.zeros(4, dtype=dtype), seed=0)
+    p, words = ops.bernoulli(a, np.zeros(4, dtype=dtype), seed=0, device=device.name)
     tolerance.exact(ops.unpack_bits(words, 4), np.repeat(np.float32([[0, 1, 0, 1]]), 500, axis=0))
     assert (p >= 0).all() and (p[:, 1] == 1).all()
 

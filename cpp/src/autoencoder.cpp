@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "cuda/autoencoder.cuh"
+#include "cuda_state.hpp"
 #include "dense_network.hpp"
 #include "harmonium/error.hpp"
 
@@ -82,6 +84,9 @@ template <class T>
 void autoencoder_encode(Context& context, const AutoencoderModel& model, const T* theta, const States<T>& x, Matrix<T> code) {
     check_columns("autoencoder_encode", x, model.visible());
     require(code.rows == x.rows() && code.cols == model.code(), "autoencoder_encode: codes are ", code.rows, " x ", code.cols);
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) return cuda::autoencoder_encode(context, model, theta, x, code);
+    }
     DenseNetwork<T> network(context, model, piece(x), nullptr);
     over_rows(context, x, [&](const States<T>& rows, std::int64_t first) {
         network.forward(theta, rows, 0, model.n_encoder);
@@ -95,6 +100,9 @@ void autoencoder_decode(Context& context, const AutoencoderModel& model, const T
     check_columns("autoencoder_decode", code, model.code());
     require(mean.rows == code.rows() && mean.cols == model.visible(), "autoencoder_decode: means are ", mean.rows, " x ", mean.cols);
     require(!code.is_sparse(), "autoencoder_decode: codes are dense");
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) return cuda::autoencoder_decode(context, model, theta, code, mean);
+    }
     DenseNetwork<T> network(context, model, piece(code), nullptr);
     over_rows(context, code, [&](const States<T>& rows, std::int64_t first) {
         network.forward(theta, rows, model.n_encoder, model.layers.size());
@@ -107,6 +115,9 @@ void autoencoder_decode(Context& context, const AutoencoderModel& model, const T
 template <class T>
 void autoencoder_score(Context& context, const AutoencoderModel& model, const T* theta, const States<T>& x, double* loss) {
     check_columns("autoencoder_score", x, model.visible());
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) return cuda::autoencoder_score(context, model, theta, x, loss);
+    }
     DenseNetwork<T> network(context, model, piece(x), nullptr);
     over_rows(context, x, [&](const States<T>& rows, std::int64_t first) {
         network.forward(theta, rows, 0, model.layers.size());
@@ -118,6 +129,9 @@ void autoencoder_score(Context& context, const AutoencoderModel& model, const T*
 template <class T>
 void autoencoder_jacobian(Context& context, const AutoencoderModel& model, const T* theta, const States<T>& x, double* norm) {
     check_columns("autoencoder_jacobian", x, model.visible());
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) return cuda::autoencoder_jacobian(context, model, theta, x, norm);
+    }
     DenseNetwork<T> network(context, model, piece(x), nullptr);
     std::vector<T> scratch(contraction_scratch(network.contracted(theta, nullptr, 0)));
     over_rows(context, x, [&](const States<T>& rows, std::int64_t first) {
@@ -132,6 +146,9 @@ double autoencoder_loss(Context& context, const AutoencoderModel& model, const S
     check_columns("autoencoder_loss", x, model.visible());
     require(x.rows() > 0, "autoencoder_loss: X has 0 rows");
     check_options("autoencoder_loss", options);
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) return cuda::autoencoder_loss(context, model, x, options, theta, gradient);
+    }
     const std::int64_t n = x.rows(), capacity = piece(x);
     DenseNetwork<T> network(context, model, capacity, &options);
     InputBatch<T> batch(context, x, capacity, options.corruption, options.corruption_level, options.low, options.high, model.outputs);

@@ -1,9 +1,13 @@
 #include <cmath>
 #include <limits>
 
+#include "autoencoder_pace.hpp"
+#include "cuda/autoencoder.cuh"
+#include "cuda_state.hpp"
 #include "dense_network.hpp"
 #include "harmonium/error.hpp"
 #include "row_order.hpp"
+#include "update_rules.hpp"
 
 namespace harmonium {
 
@@ -34,23 +38,14 @@ public:
             };
             const double loss = loss_of(theta_.data(), gradient_.data());
             sum += loss;
-            if (!begun_) first_loss_ = loss / static_cast<double>(n), begun_ = true;
-            if (!sensible(loss / static_cast<double>(n), first_loss_)) {
-                // Rows far from all others cost as much before the epoch began.
-                const double before = loss_of(state_.theta, nullptr) / static_cast<double>(n);
-                if (!sensible(loss / static_cast<double>(n), before)) {
-                    diverged(message("a loss of ", loss / static_cast<double>(n), " a row, ", before, " before"));
-                }
-                loss_of(theta_.data(), gradient_.data());
-            }
+            const auto before = [&] { return loss_of(state_.theta, nullptr) / static_cast<double>(n); };
+            if (guard_.check(loss / static_cast<double>(n), before, options_, state_.epochs)) loss_of(theta_.data(), gradient_.data());
             Update step = options_.update;
-            step.rate = done.rate = rate();
+            step.rate = done.rate = rate_after(options_, state_.rate_factor, rows_, batch_size_, steps_);
             step.step = ++steps_ - state_.kept_since;
-            const int kept = kept_by(step.rule);
-            const bool moves = step.rule != UpdateRule::adagrad && step.rule != UpdateRule::rmsprop;  // what is kept is u, or s
-            T* first_kept = kept > 0 && moves ? kept_.data() : nullptr;
-            T* second_kept = kept == 2 ? kept_.data() + model_.n_parameters : kept == 1 && !moves ? kept_.data() : nullptr;
-            network_.take_step(batch_, prepared(step), gradient_.data(), theta_.data(), first_kept, second_kept);
+            T* u = keeps_u(step.rule) ? kept_.data() : nullptr;
+            T* v = !keeps_s(step.rule) ? nullptr : u ? u + model_.n_parameters : kept_.data();
+            network_.take_step(batch_, prepared(step), gradient_.data(), theta_.data(), u, v);
         }
         done.loss = sum / static_cast<double>(rows_);
         if (options_.weight_decay > 0) done.loss += weight_decay<T>(context_, model_, options_.weight_decay, theta_.data(), nullptr);
@@ -64,18 +59,6 @@ public:
     }
 
 private:
-    double rate() const {
-        const double steps_an_epoch = std::ceil(static_cast<double>(rows_) / static_cast<double>(batch_size_));
-        const double done = std::min(1.0, static_cast<double>(steps_) / (steps_an_epoch * static_cast<double>(options_.schedule_epochs)));
-        const double rate = options_.update.rate * state_.rate_factor;
-        switch (options_.schedule) {
-            case RateSchedule::inverse_scaling: return rate / std::pow(static_cast<double>(steps_ + 1), options_.power);
-            case RateSchedule::linear: return rate * (1 - 0.99 * done);
-            case RateSchedule::exponential: return rate * std::pow(0.01, done);
-            default: return rate;
-        }
-    }
-
     double score_validation() {
         if (validation_.rows() == 0) return std::numeric_limits<double>::quiet_NaN();
         double sum = 0;
@@ -89,19 +72,11 @@ private:
         return sum / static_cast<double>(validation_.rows());
     }
 
-    // A rate that is too large shows as a loss that is no number, or far above what it was.
-    static bool sensible(double loss, double before) { return std::isfinite(loss) && loss < 1e3 * (std::abs(before) + 1); }
     void check_parameters() {
         for (const T value : theta_) {
-            if (!std::isfinite(value)) diverged("a parameter is not finite");
+            if (!std::isfinite(value)) throw_diverged("a parameter is not finite", options_, state_.epochs);
         }
     }
-    [[noreturn]] void diverged(const std::string& what) const {
-        throw DivergenceError(message("training diverged in epoch ", state_.epochs + 1, ": ", what, ", with learning_rate_init=",
-                                      options_.update.rate, "; the parameters are those of epoch ", state_.epochs,
-                                      "; use a smaller learning_rate_init"));
-    }
-
     Context& context_;
     const AutoencoderModel& model_;
     const States<T>& validation_;
@@ -114,8 +89,7 @@ private:
     AlignedVector<T> theta_, kept_, gradient_;
     std::vector<std::int64_t> order_;
     std::uint64_t steps_;
-    bool begun_ = false;
-    double first_loss_ = 0;
+    LossGuard guard_;
 };
 
 template <class T>
@@ -141,6 +115,9 @@ void autoencoder_train(Context& context, const AutoencoderModel& model, const St
                        const AutoencoderOptions& options, std::int64_t n_epochs, AutoencoderState<T>& state,
                        const std::function<bool(const AutoencoderEpoch&)>& on_epoch) {
     check(model, x, validation, options, state);
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) return cuda::autoencoder_train(context, model, x, validation, options, n_epochs, state, on_epoch);
+    }
     AutoencoderTrainer<T> trainer(context, model, x, validation, options, state);
     for (std::int64_t i = 0; i < n_epochs; ++i) {
         if (on_epoch(trainer.epoch())) return;

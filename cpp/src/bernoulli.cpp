@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "bernoulli_kernels.hpp"
+#include "cuda/bernoulli.cuh"
+#include "cuda_state.hpp"
 #include "harmonium/error.hpp"
 #include "layer_piece.hpp"
 
@@ -16,6 +18,9 @@ void bernoulli(Context& context, Matrix<const T> activation, const T* bias, T sc
             " x ", cols, ", probability ", probability.rows, " x ", probability.cols);
     require(!bits || (bits.rows == rows && bits.cols == cols), "bernoulli: activation is ", rows, " x ", cols, ", bits ",
             bits.rows, " x ", bits.cols);
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) return cuda::bernoulli(context, activation, bias, scale, draw, first_row, probability, bits);
+    }
     constexpr std::int64_t height = 128;
     context.reserve_scratch(height * 64 * sizeof(T));
     const std::int64_t blocks = (cols + 63) / 64, chunks = (rows + height - 1) / height;

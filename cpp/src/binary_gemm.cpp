@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "cuda/binary_gemm.cuh"
+#include "cuda_state.hpp"
 #include "harmonium/error.hpp"
 #include "harmonium/pack.hpp"
 #include "panel_product.hpp"
@@ -34,6 +36,9 @@ void binary_gemm(Context& context, const States<T>& a, Matrix<const T> b, bool t
                  Matrix<T> out) {
     const Factor<T> factor(b, transpose_b);
     check(a, factor, out.rows, out.cols);
+    if constexpr (built_with_cuda) {
+        if (context.cuda() && a.is_bits()) return cuda::binary_gemm<T>(context, a.bits, b, transpose_b, accumulate, out);
+    }
     const std::int64_t own = panel_product_scratch(factor);
     // Sums are taken in a block without gaps and copied: strided rows of out may fall on few cache sets.
     over_pieces(context, a.rows(), factor, own + rows_per_task * 64,
@@ -68,6 +73,13 @@ void binary_gemm(Context& context, const States<T>& a, Panels<const T> b, bool t
 template <class T>
 void binary_gemm_tn(Context& context, ConstBitMatrix a, Matrix<const T> b, bool accumulate, Matrix<T> out,
                     BitMatrix bits_scratch) {
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) {
+            require(a.rows == b.rows && a.cols == out.rows && b.cols == out.cols, "binary_gemm: A^T is ", a.cols, " x ", a.rows, ", B ",
+                    b.rows, " x ", b.cols, ", out ", out.rows, " x ", out.cols);
+            return cuda::binary_gemm_tn<T>(context, a, b, accumulate, out);
+        }
+    }
     transpose_bits(context, a, bits_scratch);
     binary_gemm<T>(context, bits_scratch, b, false, accumulate, out);
 }

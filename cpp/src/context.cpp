@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "cuda_state.hpp"
 #include "harmonium/error.hpp"
 
 namespace harmonium {
@@ -52,6 +53,7 @@ struct Context::Implementation {
         void operator()(void* p) const { ::operator delete(p, std::align_val_t{64}); }
     };
 
+    Device device;
     int threads = 1;
     std::vector<std::thread> workers;
     std::size_t scratch_bytes = 0;
@@ -135,13 +137,23 @@ Context::Context(int threads) : self_(std::make_unique<Implementation>()) {
     self_->shares = std::vector<Implementation::Share>(static_cast<std::size_t>(self_->threads));
 }
 
+Context::Context(Device device, int threads) : Context(threads) {
+    self_->device = device;
+    if (device.kind == Device::Kind::cuda) cuda_ = cuda::open_state(device.index);
+}
+
 Context::~Context() {
+    cuda::close_state(cuda_);
     self_->stop = true;
     self_->open_region();
     for (auto& worker : self_->workers) worker.join();
 }
 
 int Context::threads() const { return self_->threads; }
+Device Context::device() const { return self_->device; }
+void Context::synchronize() {
+    if (cuda_) cuda::synchronize(*cuda_);
+}
 
 void Context::set_interrupt(std::function<bool(double)> test) { self_->interrupt = std::move(test); }
 
@@ -152,6 +164,7 @@ void Context::poll(double done) {
 }
 
 void Context::reserve_scratch(std::size_t bytes_per_worker) {
+    require(!cuda_, "this operation has no CUDA kernel; its arrays must be on the CPU");
     if (bytes_per_worker <= self_->scratch_bytes) return;
     self_->scratch.clear();
     self_->scratch_bytes = 0;
@@ -164,6 +177,7 @@ void Context::reserve_scratch(std::size_t bytes_per_worker) {
 void* Context::scratch_of(int worker) { return self_->scratch[static_cast<std::size_t>(worker)].get(); }
 
 void Context::run(std::int64_t tasks, void (*call)(const void*, std::int64_t, int), const void* body) {
+    require(!cuda_, "this operation has no CUDA kernel; its arrays must be on the CPU");
     if (self_->threads == 1 || tasks <= 1) {
         for (std::int64_t task = 0; task < tasks && !self_->interrupted; ++task) {
             call(body, task, 0);

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "contraction_kernels.hpp"
+#include "cuda/contraction.cuh"
+#include "cuda_state.hpp"
 #include "even_blocks.hpp"
 #include "harmonium/error.hpp"
 #include "harmonium/gemm.hpp"
@@ -142,9 +144,9 @@ private:
         std::int64_t total = 0, tallest = 0;
         for (const auto& layer : layers) {
             total += (std::max(layer.weights.rows, layer.weights.cols) + layer.weights.cols) * width + layer.weights.cols;
-            tallest = std::max(tallest, layer.weights.cols);
+            tallest = std::max({tallest, layer.weights.rows, layer.weights.cols});
         }
-        return total + tallest * width;
+        return total + 2 * tallest * width;  // of which the second is the GPU's
     }
     // By the layers alone: it says in what order gradients are added up.
     static std::int64_t rows_at_once(const std::vector<ContractionLayer<T>>& layers) {
@@ -181,6 +183,9 @@ void contraction(Context& context, const std::vector<ContractionLayer<T>>& layer
         require(static_cast<bool>(layer.gradient) == static_cast<bool>(layers[0].delta) &&
                     static_cast<bool>(layer.delta) == static_cast<bool>(layers[0].delta),
                 "contraction: gradients are wanted of all layers or of none");
+    }
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) return cuda::contraction(context, layers, scale, penalty, scratch);
     }
     if (layers.size() == 1) return one_layer(context, layers[0], scale, penalty, scratch);
     Chain<T> chain(context, layers, scratch);

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "corrupt_kernels.hpp"
+#include "cuda/corrupt.cuh"
+#include "cuda_state.hpp"
 #include "harmonium/error.hpp"
 
 namespace harmonium {
@@ -13,6 +15,9 @@ void corrupt(Context& context, Corruption kind, T level, const Draw& draw, std::
     require(level >= 0 && (kind == Corruption::gaussian || level <= 1), "corrupt: level=", level, " is no probability");
     require(kind != Corruption::salt_and_pepper || (low && high), "corrupt: salt and pepper need the columns' limits");
     if (kind == Corruption::none) return;
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) return cuda::corrupt<T>(context, kind, level, draw, first_row, low, high, groups, n_groups, x);
+    }
     context.reserve_scratch(static_cast<std::size_t>((x.cols + 63) / 64 * 64) * sizeof(T));
     context.parallel_for(x.rows, [&](std::int64_t i, int worker) {
         T* u = context.scratch<T>(worker);

@@ -1,5 +1,7 @@
 #include "harmonium/dense.hpp"
 
+#include "cuda/dense.cuh"
+#include "cuda_state.hpp"
 #include "dense_kernels.hpp"
 #include "even_blocks.hpp"
 #include "harmonium/error.hpp"
@@ -14,6 +16,9 @@ void dense_forward(Context& context, const States<T>& x, Matrix<const T> w, bool
     require(x.cols() == k && out.rows == x.rows() && out.cols == m, "dense_forward: X is ", x.rows(), " x ", x.cols(),
             ", op(W) ", k, " x ", m, ", out ", out.rows, " x ", out.cols);
     require(!x.is_bits() && !(x.is_sparse() && transpose_w), "dense_forward: X is dense, or sparse rows with W as it is");
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) return cuda::dense_forward(context, x, w, transpose_w, bias, f, out);
+    }
     const auto finish = [&](Matrix<T> block, std::int64_t, std::int64_t first) {
         dense_kernels<T>().activate(f, bias + first, block);
     };
@@ -28,6 +33,9 @@ void dense_backward(Context& context, Matrix<const T> delta, Matrix<const T> w, 
     require(delta.cols == m && out.rows == delta.rows && out.cols == k && a.rows == out.rows && a.cols == k,
             "dense_backward: delta is ", delta.rows, " x ", delta.cols, ", op(W) ", k, " x ", m, ", A ", a.rows, " x ", a.cols,
             ", out ", out.rows, " x ", out.cols);
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) return cuda::dense_backward(context, delta, w, transpose_w, f, a, a_scale, out);
+    }
     tiled_gemm(context, delta, false, w, !transpose_w, false, out, [&](Matrix<T> block, std::int64_t row, std::int64_t col) {
         dense_kernels<T>().slope(f, Matrix<const T>(a.row(row) + col, block.rows, block.cols, a.stride), a_scale, block);
     });
@@ -35,6 +43,9 @@ void dense_backward(Context& context, Matrix<const T> delta, Matrix<const T> w, 
 
 template <class T>
 void column_sums(Context& context, Matrix<const T> m, bool accumulate, T* out) {
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) return cuda::column_sums(context, m, accumulate, out);
+    }
     const EvenBlocks cols(m.cols, 512);
     context.parallel_for(cols.count, [&](std::int64_t j, int) {
         const std::int64_t first = cols.first(j);
@@ -45,6 +56,9 @@ void column_sums(Context& context, Matrix<const T> m, bool accumulate, T* out) {
 template <class T>
 void dropout(Context& context, T rate, const Draw& draw, std::uint32_t first_row, Matrix<T> m) {
     require(rate >= 0 && rate < 1, "dropout: rate=", rate, " is not in [0, 1)");
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) return cuda::dropout(context, rate, draw, first_row, m);
+    }
     context.parallel_for(m.rows, [&](std::int64_t i, int) {
         dense_kernels<T>().dropout(rate, draw, first_row + static_cast<std::uint32_t>(i), m.row(i), m.cols);
     });

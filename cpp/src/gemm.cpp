@@ -1,6 +1,8 @@
 #include "harmonium/gemm.hpp"
 
 #include "blas.hpp"
+#include "cuda/gemm.cuh"
+#include "cuda_state.hpp"
 #include "even_blocks.hpp"
 #include "harmonium/error.hpp"
 
@@ -56,6 +58,9 @@ void gemm(Context& context, T alpha, Matrix<const T> a, bool transpose_a, Matrix
     const std::int64_t k_b = transpose_b ? b.cols : b.rows, n = transpose_b ? b.rows : b.cols;
     require(k == k_b && c.rows == m && c.cols == n, "gemm: op(A) is ", m, " x ", k, ", op(B) ", k_b, " x ", n, ", C ",
             c.rows, " x ", c.cols);
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) return cuda::gemm(context, alpha, a, transpose_a, b, transpose_b, beta, c);
+    }
     if (m == 0 || n == 0) return;
     const bool by_columns = n >= m;
     const std::int64_t length = by_columns ? n : m;

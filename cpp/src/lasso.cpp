@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "blas.hpp"
+#include "cuda/lasso.cuh"
+#include "cuda_state.hpp"
 #include "harmonium/error.hpp"
 #include "harmonium/gemm.hpp"
 #include "lasso_solver.hpp"
@@ -51,6 +53,9 @@ double trace_bound(Context& context, Matrix<const double> d) {
 
 template <class T>
 double lipschitz_bound(Context& context, Matrix<const T> dictionary) {
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) return cuda::lipschitz_bound<T>(context, dictionary);
+    }
     AlignedVector<double> wide;
     widen(dictionary, dictionary.cols, wide);
     return trace_bound(context, Matrix<const double>(wide.data(), dictionary.rows, dictionary.cols));
@@ -207,6 +212,9 @@ std::int64_t lasso(Context& context, Matrix<const T> x, Matrix<const T> dictiona
             observed.cols, ", X is ", x.rows, " x ", x.cols);
     require(options.tol >= 0 && options.max_iter >= 0, "lasso: tol=", options.tol, ", max_iter=", options.max_iter);
     require(options.max_iter <= std::numeric_limits<std::int32_t>::max(), "lasso: max_iter=", options.max_iter);
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) return cuda::lasso<T>(context, x, dictionary, alpha, observed, options, codes, gaps, n_iter);
+    }
     for (std::int64_t i = 0; i < (alpha.row_stride ? x.rows : 1); ++i) {
         for (std::int64_t j = 0; j < (alpha.col_stride ? dictionary.rows : 1); ++j) {
             const double penalty = alpha.data[i * alpha.row_stride + j * alpha.col_stride];

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "cuda/likelihood_loss.cuh"
+#include "cuda_state.hpp"
 #include "harmonium/error.hpp"
 #include "likelihood_loss_kernels.hpp"
 
@@ -30,6 +32,9 @@ void likelihood_loss(Context& context, const OutputGroup* groups, std::int64_t n
             z.cols);
     require(!x.is_bits(), "likelihood_loss: X is dense or sparse rows");
     check_groups(groups, n_groups, z.cols);
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) return cuda::likelihood_loss(context, groups, n_groups, x, derivatives, scale, z, loss);
+    }
     if (x.is_sparse()) context.reserve_scratch(static_cast<std::size_t>(z.cols) * sizeof(T));
     context.parallel_for((z.rows + height - 1) / height, [&](std::int64_t task, int worker) {
         for (std::int64_t i = task * height; i < std::min(z.rows, (task + 1) * height); ++i) {
@@ -52,6 +57,9 @@ void likelihood_loss(Context& context, const OutputGroup* groups, std::int64_t n
 template <class T>
 void likelihood_mean(Context& context, const OutputGroup* groups, std::int64_t n_groups, Matrix<T> z) {
     check_groups(groups, n_groups, z.cols);
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) return cuda::likelihood_mean(context, groups, n_groups, z);
+    }
     context.parallel_for((z.rows + height - 1) / height, [&](std::int64_t task, int) {
         for (std::int64_t i = task * height; i < std::min(z.rows, (task + 1) * height); ++i) {
             likelihood_loss_kernels<T>().mean(groups, n_groups, z.row(i));

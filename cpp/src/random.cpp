@@ -2,12 +2,17 @@
 
 #include <algorithm>
 
+#include "cuda/random.cuh"
+#include "cuda_state.hpp"
 #include "random_kernels.hpp"
 
 namespace harmonium {
 
 template <class T>
 void uniform(Context& context, const Draw& draw, std::uint32_t first_row, Matrix<T> out) {
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) return cuda::uniform(context, draw, first_row, out);
+    }
     constexpr std::int64_t height = 64;
     context.parallel_for((out.rows + height - 1) / height, [&](std::int64_t chunk, int) {
         for (std::int64_t i = chunk * height; i < std::min(out.rows, (chunk + 1) * height); ++i) {

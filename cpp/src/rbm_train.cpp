@@ -5,6 +5,8 @@
 
 #include "harmonium/bernoulli.hpp"
 #include "aligned.hpp"
+#include "cuda_state.hpp"
+#include "device_epochs.hpp"
 #include "harmonium/error.hpp"
 #include "harmonium/math.hpp"
 #include "harmonium/pack.hpp"
@@ -22,7 +24,7 @@ class Trainer : private TrainerBase<T> {
     using Base = TrainerBase<T>;
     using Base::context_, Base::options_, Base::state_, Base::work_, Base::visible_, Base::hidden_, Base::rows_,
         Base::batch_size_, Base::order_;
-    using Base::begin_order, Base::draw, Base::draw_weights, Base::mirror_if_mostly_on, Base::rate, Base::end_step, Base::weight_rms, Base::check_size;
+    using Base::begin_order, Base::draw, Base::draw_weights, Base::mirror_if_mostly_on, Base::rate, Base::end_step, Base::count_step, Base::weight_rms, Base::check_size;
 
 public:
     Trainer(Context& context, const States<T>& x, const RbmOptions& options, RbmState<T>& state)
@@ -39,8 +41,32 @@ public:
         choose_monitored();
     }
 
+    // Epochs are the GPU's from now on.
+    void move_to(Context& gpu) {
+        if constexpr (built_with_cuda) device_ = cuda::open_rbm_epochs<T>(gpu, x_, options_, work_);
+    }
+
     RbmEpoch epoch() {
         begin_order();
+        device_ ? run_on_device() : run();
+        ++work_.epochs;
+        check_size();
+        work_.commit(state_);
+        return {work_.epochs, score_monitored(), activity_ / static_cast<double>(rows_ * hidden_), weight_rms()};
+    }
+
+private:
+    void run_on_device() {
+        std::vector<T> rates, shares;
+        for (std::int64_t first = 0; first < rows_; first += batch_size_) {
+            rates.push_back(static_cast<T>(rate()));
+            const double share = count_step();
+            if (options_.averaging > 0) shares.push_back(static_cast<T>(share));
+        }
+        activity_ = device_->run(order_, rates, shares, work_);
+    }
+
+    void run() {
         activity_ = 0;
         Slot* now = &slots_[0];
         Slot* next = &slots_[1];
@@ -58,13 +84,8 @@ public:
             step(*now, *next);
             std::swap(now, next);
         }
-        ++work_.epochs;
-        check_size();
-        work_.commit(state_);
-        return {work_.epochs, score_monitored(), activity_ / static_cast<double>(rows_ * hidden_), weight_rms()};
     }
 
-private:
     // A batch and all that is computed for it; while one is worked on, the next is gathered into another.
     struct Slot {
         Batch<T> batch;
@@ -271,6 +292,7 @@ private:
     std::vector<std::uint64_t> transposed_words_, hidden_words_, mask_;
     std::vector<std::int64_t> counts_;
     double activity_ = 0;
+    std::unique_ptr<DeviceEpochs<T>> device_;
 };
 
 template <class T>
@@ -299,7 +321,11 @@ template <class T>
 void rbm_train(Context& context, const States<T>& x, const RbmOptions& options, std::int64_t n_epochs, RbmState<T>& state,
                const std::function<bool(const RbmEpoch&)>& on_epoch) {
     check(x, options, state);
-    Trainer<T> trainer(context, x, options, state);
+    // What begins and ends training is the CPU's on any device: first parameters, the scores of an epoch.
+    std::unique_ptr<Context> host;
+    if (context.cuda()) host = std::make_unique<Context>(context.threads());
+    Trainer<T> trainer(host ? *host : context, x, options, state);
+    if (host) trainer.move_to(context);
     for (std::int64_t i = 0; i < n_epochs; ++i) {
         if (on_epoch(trainer.epoch())) return;
     }

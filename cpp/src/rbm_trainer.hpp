@@ -62,9 +62,23 @@ protected:
     }
 
     void end_step() {
+        const double share = count_step();
+        if (share >= 0) work_.average(context_, static_cast<T>(share));
+    }
+
+    // Counts a step; how much of the way from the newest parameters the mean keeps, negative where it does not move. With
+    // weights t^a their sum up to t grows as t^(a+1): what it had grown to before is the older steps' share. Parameters move
+    // little in one step of many: every step is looked at in the beginning only.
+    double count_step() {
         ++work_.steps;
         work_.travelled += options_.learning_rate;
-        if (options_.averaging > 0) average();
+        if (options_.averaging <= 0) return -1;
+        const std::uint64_t before = work_.averaged++;
+        std::uint64_t stride = 1;
+        while (stride < 64 && 32 * stride <= before) stride *= 2;
+        if (work_.averaged % stride != 0) return -1;
+        const double grown = static_cast<double>(work_.averaged - stride) / static_cast<double>(work_.averaged);
+        return std::pow(grown, options_.averaging + 1);
     }
 
     double weight_rms() const {
@@ -119,18 +133,6 @@ protected:
     Working<T> work_;
     std::int64_t visible_, hidden_, rows_, batch_size_;
     std::vector<std::int64_t> order_;
-
-private:
-    // With weights t^a their sum up to t grows as t^(a+1): what it had grown to before is the older steps' share. Parameters
-    // move little in one step of many: every step is looked at in the beginning only.
-    void average() {
-        const std::uint64_t before = work_.averaged++;
-        std::uint64_t stride = 1;
-        while (stride < 64 && 32 * stride <= before) stride *= 2;
-        if (work_.averaged % stride != 0) return;
-        const double grown = static_cast<double>(work_.averaged - stride) / static_cast<double>(work_.averaged);
-        work_.average(context_, static_cast<T>(std::pow(grown, options_.averaging + 1)));
-    }
 };
 
 }  // namespace harmonium

@@ -205,6 +205,7 @@ private:
 template <class T>
 void sparse_coding_train(Context& context, Matrix<const T> x, const SparseCodingOptions& options, std::int64_t n_epochs,
                          SparseCodingState<T>& state, const std::function<bool(const SparseCodingEpoch&)>& on_epoch) {
+    require(!context.cuda(), "sparse_coding_train: dictionaries are learned on the CPU; what runs on a GPU is lasso, by fista or ista");
     const std::int64_t atoms = state.dictionary.rows, features = state.dictionary.cols;
     require(x.cols == features, "sparse_coding_train: X has ", x.cols, " columns, the dictionary ", features);
     require(x.rows > 0 && atoms > 0 && features > 0, "sparse_coding_train: X is ", x.rows, " x ", x.cols, ", with ", atoms, " atoms");

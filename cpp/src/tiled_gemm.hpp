@@ -21,9 +21,15 @@ void tiled_gemm(Context& context, Matrix<const T> a, bool transpose_a, Matrix<co
     const std::int64_t inner = transpose_a ? a.rows : a.cols;
     const std::int64_t pairs = (c.cols + 2 * width - 1) / (2 * width), chunks = (c.rows + tiled_rows - 1) / tiled_rows;
     context.reserve_scratch(static_cast<std::size_t>(std::min(tiled_inner, inner) * width) * sizeof(T) + 64);
+    // Rows or columns [left, left + n) of B, of inner indices [p, p + k), as they lie in memory.
+    const auto part_of_b = [&](std::int64_t left, std::int64_t n, std::int64_t p) {
+        const std::int64_t k = std::min(tiled_inner, inner - p);
+        return transpose_b ? Matrix<const T>(b.row(left) + p, n, k, b.stride) : Matrix<const T>(b.row(p) + left, k, n, b.stride);
+    };
     context.parallel_for(pairs * chunks, [&](std::int64_t task, int worker) {
         const std::int64_t left = task % pairs * 2 * width, cols = std::min(2 * width, c.cols - left);
         const std::int64_t top = task / pairs * tiled_rows, rows = std::min(tiled_rows, c.rows - top);
+        const std::int64_t next = (task + 1) % pairs * 2 * width;  // where the next task begins
         T* strip = context.scratch<T>(worker);
         const Matrix<T> block(c.row(top) + left, rows, cols, c.stride);
         for (std::int64_t p = 0; p < inner; p += tiled_inner) {
@@ -31,11 +37,13 @@ void tiled_gemm(Context& context, Matrix<const T> a, bool transpose_a, Matrix<co
             const Matrix<const T> part_b = transpose_b ? Matrix<const T>(b.data + p, b.rows, k, b.stride) : b.rows_from(p, k);
             const Matrix<const T> part_a = transpose_a ? Matrix<const T>(a.row(p) + top, k, rows, a.stride)
                                                        : Matrix<const T>(a.row(top) + p, rows, k, a.stride);
-            // Two strips: while the first is packed, the lines of the second come along, longer runs of memory.
             for (std::int64_t s = 0; s < cols; s += width) {
+                const Matrix<T> out(block.data + s, rows, std::min(width, cols - s), block.stride);
+                const bool same = s + width < cols, same_task = same || p + k < inner;
+                const std::int64_t then = same ? left + s + width : same_task ? left : next;
+                const Ahead ahead(part_of_b(then, std::min(width, c.cols - then), same ? p : same_task ? p + k : 0));
                 tiled_gemm_kernels<T>().pack(part_b, transpose_b, left + s, strip);
-                tiled_gemm_kernels<T>().multiply(part_a, transpose_a, strip, accumulate || p > 0,
-                                                 Matrix<T>(block.data + s, rows, std::min(width, cols - s), block.stride));
+                tiled_gemm_kernels<T>().multiply(part_a, transpose_a, strip, accumulate || p > 0, out, ahead);
             }
         }
         finish(block, top, left);
@@ -46,19 +54,30 @@ void tiled_gemm(Context& context, Matrix<const T> a, bool transpose_a, Matrix<co
 template <class T, class Finish>
 void tiled_sparse_gemm(Context& context, const SparseRows<T>& a, Matrix<const T> b, bool accumulate, Matrix<T> c,
                        const Finish& finish) {
-    constexpr std::int64_t width = 64, most = 1024;
-    const std::int64_t strips = (c.cols + width - 1) / width, chunks = (c.rows + most - 1) / most;
-    context.reserve_scratch(static_cast<std::size_t>(sparse_scratch<T>(std::min(most, c.rows))) * sizeof(T));
-    context.parallel_for(strips * chunks, [&](std::int64_t task, int worker) {
-        const std::int64_t first = task % strips * width, cols = std::min(width, c.cols - first);
-        const std::int64_t top = task / strips * most, rows = std::min(most, c.rows - top);
-        SparseRows<T> part = a;
-        part.indptr += top;
-        part.rows = rows;
-        const Matrix<T> block(c.row(top) + first, rows, cols, c.stride);
-        tiled_gemm_kernels<T>().multiply_sparse(part, b, first, accumulate, block, context.scratch<T>(worker));
-        finish(block, top, first);
-    });
+    constexpr std::int64_t width = sparse_bytes / static_cast<std::int64_t>(sizeof(T)), most = 1024;
+    const std::int64_t strips = (c.cols + width - 1) / width, n_splits = sparse_tiles(a.cols) - 1;
+    const std::int64_t height = strips < context.threads() ? 128 : most;
+    context.reserve_scratch(static_cast<std::size_t>(sparse_scratch<T>) * sizeof(T) +
+                            static_cast<std::size_t>(std::min(most, a.rows) * n_splits) * sizeof(std::int64_t));
+    for (std::int64_t start = 0; start < a.rows; start += most) {
+        const std::int64_t n = std::min(most, a.rows - start), chunks = (n + height - 1) / height;
+        const auto rows_of_a = [&](std::int64_t first, std::int64_t count) {
+            SparseRows<T> part = a;
+            part.indptr += start + first;
+            part.rows = count;
+            return part;
+        };
+        // The first worker's memory holds them for all.
+        auto* splits = reinterpret_cast<std::int64_t*>(context.scratch<T>(0) + sparse_scratch<T>);
+        sparse_splits(rows_of_a(0, n), splits);
+        context.parallel_for(strips * chunks, [&](std::int64_t task, int worker) {
+            const std::int64_t first = task % strips * width, top = task / strips * height;
+            const Matrix<T> block(c.row(start + top) + first, std::min(height, n - top), std::min(width, c.cols - first), c.stride);
+            tiled_gemm_kernels<T>().multiply_sparse(rows_of_a(top, block.rows), splits + top * n_splits, b, first, accumulate,
+                                                    block, context.scratch<T>(worker));
+            finish(block, start + top, first);
+        });
+    }
 }
 
 }  // namespace harmonium

@@ -18,6 +18,29 @@ HARMONIUM_INLINE void prefetch(const T* row) {
     for (std::int64_t at = 0; at < Width; at += 64 / static_cast<std::int64_t>(sizeof(T))) __builtin_prefetch(row + at, 1);
 }
 
+// Where fetching ahead has come to.
+struct Fetching {
+    Ahead what;
+    std::int64_t line = 0, at_once = 0;
+
+    // For a product of so many steps in all, `steps_between` from one call of go_on to the next.
+    Fetching(const Ahead& ahead, std::int64_t steps, std::int64_t steps_between) : what(ahead) {
+        if (what.count == 0 || what.rows == 0) return;
+        const std::int64_t lines = what.rows * (what.row_bytes / 64 + 1), calls = std::max<std::int64_t>(steps / steps_between, 1);
+        at_once = (lines + calls - 1) / calls;
+    }
+    void go_on() {
+        for (std::int64_t n = at_once; n > 0 && what.rows > 0; --n) {
+            for (int i = 0; i < what.count; ++i) __builtin_prefetch(what.places[i] + line, 0, 2);
+            line += 64;
+            if (line < what.row_bytes + 63) continue;
+            line = 0, --what.rows;
+            for (int i = 0; i < what.count; ++i) what.places[i] += what.stride_bytes;
+        }
+    }
+};
+constexpr std::int64_t steps_between = 16;
+
 template <class T>
 void pack(Matrix<const T> b, bool transpose_b, std::int64_t first, T* strip) {
     using S = Simd<T>;
@@ -77,7 +100,7 @@ void pack(Matrix<const T> b, bool transpose_b, std::int64_t first, T* strip) {
 // Rows x strip_cols of c. a: element (i, p) of op(A) at a[i * of_row + p * of_inner].
 template <class T, int Rows, bool Transposed>
 __attribute__((noinline)) void tile(const T* a, std::int64_t stride, std::int64_t k, const T* strip, bool accumulate, T* c,
-                                    std::int64_t c_stride) {
+                                    std::int64_t c_stride, Fetching& fetching) {
     using S = Simd<T>;
     constexpr int count = vectors<T>;
     typename S::Vector acc[Rows][count];
@@ -86,16 +109,20 @@ __attribute__((noinline)) void tile(const T* a, std::int64_t stride, std::int64_
 #pragma GCC unroll 8
         for (int v = 0; v < count; ++v) acc[i][v] = accumulate ? S::load(c + i * c_stride + v * S::lanes) : typename S::Vector{};
     }
-    for (std::int64_t p = 0; p < k; ++p) {
-        typename S::Vector row[count];
+    for (std::int64_t first = 0; first < k; first += steps_between) {
+        const std::int64_t end = std::min(first + steps_between, k);
+        for (std::int64_t p = first; p < end; ++p) {
+            typename S::Vector row[count];
 #pragma GCC unroll 8
-        for (int v = 0; v < count; ++v) row[v] = S::load(strip + p * count * S::lanes + v * S::lanes);
+            for (int v = 0; v < count; ++v) row[v] = S::load(strip + p * count * S::lanes + v * S::lanes);
 #pragma GCC unroll 12
-        for (int i = 0; i < Rows; ++i) {
-            const auto number = all_lanes(Transposed ? a[p * stride + i] : a[i * stride + p]);
+            for (int i = 0; i < Rows; ++i) {
+                const auto number = all_lanes(Transposed ? a[p * stride + i] : a[i * stride + p]);
 #pragma GCC unroll 8
-            for (int v = 0; v < count; ++v) acc[i][v] = fused(number, row[v], acc[i][v]);
+                for (int v = 0; v < count; ++v) acc[i][v] = fused(number, row[v], acc[i][v]);
+            }
         }
+        fetching.go_on();
     }
 #pragma GCC unroll 12
     for (int i = 0; i < Rows; ++i) {
@@ -106,81 +133,108 @@ __attribute__((noinline)) void tile(const T* a, std::int64_t stride, std::int64_
 
 // A tile whose columns end inside the strip goes through memory of its own.
 template <class T, int Rows, bool Transposed>
-void edge(const T* a, std::int64_t stride, std::int64_t k, const T* strip, bool accumulate, Matrix<T> c) {
+void edge(const T* a, std::int64_t stride, std::int64_t k, const T* strip, bool accumulate, Matrix<T> c,
+          Fetching& fetching) {
     constexpr std::int64_t width = strip_cols<T>();
     alignas(64) T block[Rows * width] = {};
     for (int i = 0; accumulate && i < Rows; ++i) std::memcpy(block + i * width, c.row(i), static_cast<std::size_t>(c.cols) * sizeof(T));
-    tile<T, Rows, Transposed>(a, stride, k, strip, accumulate, block, width);
+    tile<T, Rows, Transposed>(a, stride, k, strip, accumulate, block, width, fetching);
     for (int i = 0; i < Rows; ++i) std::memcpy(c.row(i), block + i * width, static_cast<std::size_t>(c.cols) * sizeof(T));
 }
 
 template <class T, int Rows, bool Transposed>
-void rows_of(Matrix<const T> a, const T* strip, bool accumulate, Matrix<T> c, std::int64_t& first) {
+void rows_of(Matrix<const T> a, const T* strip, bool accumulate, Matrix<T> c, std::int64_t& first, Fetching& fetching) {
     const std::int64_t k = Transposed ? a.rows : a.cols;
     for (; first + Rows <= c.rows; first += Rows) {
         const T* from = Transposed ? a.data + first : a.row(first);
         for (std::int64_t i = first + Rows; i < std::min(first + 2 * Rows, c.rows); ++i) prefetch<strip_cols<T>()>(c.row(i));
-        if (c.cols == strip_cols<T>()) tile<T, Rows, Transposed>(from, a.stride, k, strip, accumulate, c.row(first), c.stride);
-        else edge<T, Rows, Transposed>(from, a.stride, k, strip, accumulate, c.rows_from(first, Rows));
+        if (c.cols == strip_cols<T>()) tile<T, Rows, Transposed>(from, a.stride, k, strip, accumulate, c.row(first), c.stride, fetching);
+        else edge<T, Rows, Transposed>(from, a.stride, k, strip, accumulate, c.rows_from(first, Rows), fetching);
     }
-    if constexpr (Rows > 1) rows_of<T, (Rows > 8 ? 8 : Rows > 4 ? 4 : Rows / 2), Transposed>(a, strip, accumulate, c, first);
+    if constexpr (Rows > 1) rows_of<T, (Rows > 8 ? 8 : Rows > 4 ? 4 : Rows / 2), Transposed>(a, strip, accumulate, c, first, fetching);
 }
 
 template <class T>
-void multiply(Matrix<const T> a, bool transpose_a, const T* strip, bool accumulate, Matrix<T> c) {
+void multiply(Matrix<const T> a, bool transpose_a, const T* strip, bool accumulate, Matrix<T> c, const Ahead& ahead) {
+    const std::int64_t k = transpose_a ? a.rows : a.cols;
+    Fetching fetching(ahead, (c.rows + most_rows - 1) / most_rows * k, steps_between);
     std::int64_t first = 0;
-    if (transpose_a) rows_of<T, most_rows, true>(a, strip, accumulate, c, first);
-    else rows_of<T, most_rows, false>(a, strip, accumulate, c, first);
+    if (transpose_a) rows_of<T, most_rows, true>(a, strip, accumulate, c, first, fetching);
+    else rows_of<T, most_rows, false>(a, strip, accumulate, c, first, fetching);
 }
 
-template <class T>
-void multiply_sparse(const SparseRows<T>& a, Matrix<const T> b, std::int64_t first, bool accumulate, Matrix<T> c, T* scratch) {
+// out (Count vectors) = the sum of n rows at `rows`, each times its value, or added to it. On its own, so that sums stay in
+// registers.
+template <class T, int Count>
+__attribute__((noinline)) void sum_rows(const std::int32_t* indices, const T* values, std::int64_t n, const T* rows, bool add, T* out) {
     using S = Simd<T>;
-    constexpr int width = 64, count = width / S::lanes, at_once = count > 8 ? 8 : count;
-    const std::int64_t valid = c.cols;
-    T* tile = scratch;
-    auto* places = reinterpret_cast<std::int64_t*>(scratch + sparse_tile * width);
-    std::memcpy(places, a.indptr, static_cast<std::size_t>(a.rows) * sizeof(std::int64_t));
-    const std::int64_t tiles = (b.rows + sparse_tile - 1) / sparse_tile, even = (b.rows + tiles - 1) / std::max<std::int64_t>(tiles, 1);
-    for (std::int64_t low = 0; low < b.rows; low += even) {
-        const std::int64_t height = std::min(even, b.rows - low), high = low + height;
+    typename S::Vector sum[Count];
+#pragma GCC unroll 8
+    for (int v = 0; v < Count; ++v) sum[v] = add ? S::load(out + v * S::lanes) : typename S::Vector{};
+    for (std::int64_t k = 0; k < n; ++k) {
+        const T* row = rows + static_cast<std::int64_t>(indices[k]) * (Count * S::lanes);
+        const auto number = all_lanes(values ? values[k] : T(1));
+#pragma GCC unroll 8
+        for (int v = 0; v < Count; ++v) sum[v] = fused(number, S::load(row + v * S::lanes), sum[v]);
+    }
+#pragma GCC unroll 8
+    for (int v = 0; v < Count; ++v) S::store(out + v * S::lanes, sum[v]);
+}
+
+// Count vectors of columns, from `first` on; the last of them may end beyond c's columns.
+template <class T, int Count>
+void sparse_columns(const SparseRows<T>& a, const std::int64_t* splits, Matrix<const T> b, std::int64_t first, bool accumulate,
+                    Matrix<T> c, T* tile) {
+    using S = Simd<T>;
+    constexpr std::int64_t width = Count * S::lanes;
+    const std::int64_t valid = c.cols, tiles = sparse_tiles(b.rows);
+    for (std::int64_t t = 0; t < tiles; ++t) {
+        const std::int64_t low = t * sparse_tile, height = std::min(sparse_tile, b.rows - low);
         for (std::int64_t p = 0; p < height; ++p) {
             const T* from = b.row(low + p) + first;
             prefetch<width>(b.row(std::min(low + p + 12, b.rows - 1)) + first);
-            if (valid == width) std::memcpy(tile + p * width, from, width * sizeof(T));
-            else for (std::int64_t j = 0; j < width; ++j) tile[p * width + j] = j < valid ? from[j] : T(0);
+            if (valid == width) {
+#pragma GCC unroll 8
+                for (int v = 0; v < Count; ++v) S::store(tile + p * width + v * S::lanes, S::load(from + v * S::lanes));
+            } else {
+                for (std::int64_t j = 0; j < width; ++j) tile[p * width + j] = j < valid ? from[j] : T(0);
+            }
         }
-        const bool add = accumulate || low > 0;
+        const std::int64_t* begins = t > 0 ? splits + t - 1 : a.indptr;
+        const std::int64_t* ends = t + 1 < tiles ? splits + t : a.indptr + 1;
+        const std::int64_t to_begin = t > 0 ? tiles - 1 : 1, to_end = t + 1 < tiles ? tiles - 1 : 1;
+        const bool add = accumulate || t > 0;
+        const T* rows = tile - low * width;
         for (std::int64_t r = 0; r < a.rows; ++r) {
-            const std::int64_t begin = places[r], last = a.indptr[r + 1];
-            if (add && (begin == last || a.indices[begin] >= high)) continue;
+            const std::int64_t begin = begins[r * to_begin], end = ends[r * to_end];
+            if (add && begin == end) continue;
             alignas(64) T edge[width];
             T* out = c.row(r);
             // Rows of c lie far apart: the processor does not foresee the next ones.
             prefetch<width>(c.row(std::min(r + 6, a.rows - 1)));
             if (valid < width) {
-                if (add) std::memcpy(edge, out, static_cast<std::size_t>(valid) * sizeof(T));
+                for (std::int64_t j = 0; add && j < valid; ++j) edge[j] = out[j];
                 out = edge;
             }
-            std::int64_t k = begin;
-            for (int part = 0; part < count; part += at_once) {
-                T* to = out + part * S::lanes;
-                const T* rows = tile + part * S::lanes - low * width;
-                typename S::Vector sum[at_once];
-#pragma GCC unroll 8
-                for (int v = 0; v < at_once; ++v) sum[v] = add ? S::load(to + v * S::lanes) : typename S::Vector{};
-                for (k = begin; k < last && a.indices[k] < high; ++k) {
-                    const T* row = rows + static_cast<std::int64_t>(a.indices[k]) * width;
-                    const auto number = all_lanes(a.values ? a.values[k] : T(1));
-#pragma GCC unroll 8
-                    for (int v = 0; v < at_once; ++v) sum[v] = fused(number, S::load(row + v * S::lanes), sum[v]);
-                }
-#pragma GCC unroll 8
-                for (int v = 0; v < at_once; ++v) S::store(to + v * S::lanes, sum[v]);
-            }
-            places[r] = k;
-            if (valid < width) std::memcpy(c.row(r), edge, static_cast<std::size_t>(valid) * sizeof(T));
+            sum_rows<T, Count>(a.indices + begin, a.values ? a.values + begin : nullptr, end - begin, rows, add, out);
+            for (std::int64_t j = 0; valid < width && j < valid; ++j) c.row(r)[j] = edge[j];
         }
+    }
+}
+
+template <class T>
+void multiply_sparse(const SparseRows<T>& a, const std::int64_t* splits, Matrix<const T> b, std::int64_t first, bool accumulate,
+                     Matrix<T> c, T* scratch) {
+    constexpr std::int64_t lanes = Simd<T>::lanes;
+    for (std::int64_t at = 0; at < c.cols; at += 8 * lanes) {
+        const Matrix<T> part(c.data + at, c.rows, std::min(8 * lanes, c.cols - at), c.stride);
+        const auto with = [&](auto count) {
+            sparse_columns<T, decltype(count)::value>(a, splits, b, first + at, accumulate, part, scratch);
+        };
+        if (part.cols > 4 * lanes) with(std::integral_constant<int, 8>());
+        else if (part.cols > 2 * lanes) with(std::integral_constant<int, 4>());
+        else if (part.cols > lanes) with(std::integral_constant<int, 2>());
+        else with(std::integral_constant<int, 1>());
     }
 }
 

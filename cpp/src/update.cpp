@@ -4,8 +4,11 @@
 #include <cmath>
 #include <vector>
 
+#include "cuda/update.cuh"
+#include "cuda_state.hpp"
 #include "harmonium/error.hpp"
 #include "update_kernels.hpp"
+#include "update_rules.hpp"
 
 namespace harmonium {
 
@@ -25,9 +28,11 @@ template <class T>
 void update(Context& context, const Update& options, std::int64_t n, const T* gradient, T* kept, T* theta) {
     const Update ready = prepared(options);
     require(kept || kept_by(options.rule) == 0, "update: the rule keeps ", kept_by(options.rule), " x ", n, " values, none are given");
-    const bool first = options.rule == UpdateRule::momentum || options.rule == UpdateRule::nesterov || options.rule == UpdateRule::adam;
-    T* u = first ? kept : nullptr;
-    T* s = options.rule == UpdateRule::adam ? kept + n : first ? nullptr : kept;
+    T* u = keeps_u(options.rule) ? kept : nullptr;
+    T* s = !keeps_s(options.rule) ? nullptr : u ? kept + n : kept;
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) return cuda::update(context, ready, n, gradient, u, s, theta);
+    }
     context.parallel_for((n + piece - 1) / piece, [&](std::int64_t task, int) {
         const std::int64_t at = task * piece;
         update_kernels<T>().update(ready, std::min(piece, n - at), gradient + at, u ? u + at : nullptr, s ? s + at : nullptr,
@@ -36,6 +41,9 @@ void update(Context& context, const Update& options, std::int64_t n, const T* gr
 }
 template <class T>
 double add_decay(Context& context, T decay, std::int64_t n, const T* theta, T* gradient) {
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) return cuda::add_decay(context, decay, n, theta, gradient);
+    }
     const std::int64_t pieces = (n + piece - 1) / piece;
     std::vector<double> sums(pieces);  // added in order afterwards
     context.parallel_for(pieces, [&](std::int64_t task, int) {

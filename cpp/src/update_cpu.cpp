@@ -1,56 +1,27 @@
 #include "simd.hpp"
 #include "update_kernels.hpp"
+#include "update_rules.hpp"
 
 namespace harmonium {
 namespace {
 
-template <class T>
-HARMONIUM_INLINE T root(T x) {
-    if constexpr (sizeof(T) == 4) return __builtin_sqrtf(x);
-    else return __builtin_sqrt(x);
+template <UpdateRule rule, class T>
+HARMONIUM_INLINE void update_all(const Update& o, std::int64_t n, const T* __restrict g, T* __restrict u, T* __restrict s, T* __restrict theta) {
+    const UpdateNumbers<T> numbers(o);
+    for (std::int64_t i = 0; i < n; ++i) {
+        update_one<rule>(numbers, g[i], keeps_u(rule) ? u + i : nullptr, keeps_s(rule) ? s + i : nullptr, theta + i);
+    }
 }
 
 template <class T>
-HARMONIUM_INLINE void update_row(const Update& o, std::int64_t n, const T* __restrict g, T* __restrict u, T* __restrict s, T* __restrict theta) {
-    const T rate = static_cast<T>(o.rate), momentum = static_cast<T>(o.momentum), epsilon = static_cast<T>(o.epsilon);
-    const T beta_1 = static_cast<T>(o.beta_1), new_1 = static_cast<T>(1 - o.beta_1);
-    const T beta_2 = static_cast<T>(o.beta_2), new_2 = static_cast<T>(1 - o.beta_2);
+HARMONIUM_INLINE void update_row(const Update& o, std::int64_t n, const T* g, T* u, T* s, T* theta) {
     switch (o.rule) {
-        case UpdateRule::sgd:
-            for (std::int64_t i = 0; i < n; ++i) theta[i] -= rate * g[i];
-            break;
-        case UpdateRule::momentum:
-            for (std::int64_t i = 0; i < n; ++i) {
-                u[i] = momentum * u[i] - rate * g[i];
-                theta[i] += u[i];
-            }
-            break;
-        case UpdateRule::nesterov:
-            for (std::int64_t i = 0; i < n; ++i) {
-                u[i] = momentum * u[i] - rate * g[i];
-                theta[i] += momentum * u[i] - rate * g[i];
-            }
-            break;
-        case UpdateRule::adagrad:
-            for (std::int64_t i = 0; i < n; ++i) {
-                s[i] += g[i] * g[i];
-                theta[i] -= rate * g[i] / (root(s[i]) + epsilon);
-            }
-            break;
-        case UpdateRule::rmsprop:
-            for (std::int64_t i = 0; i < n; ++i) {
-                s[i] = beta_2 * s[i] + new_2 * g[i] * g[i];
-                theta[i] -= rate * g[i] / (root(s[i]) + epsilon);
-            }
-            break;
-        case UpdateRule::adam: {
-            const T length = static_cast<T>(o.rate * o.first_correction), inverse = static_cast<T>(o.second_correction);
-            for (std::int64_t i = 0; i < n; ++i) {
-                u[i] = beta_1 * u[i] + new_1 * g[i];
-                s[i] = beta_2 * s[i] + new_2 * g[i] * g[i];
-                theta[i] -= length * u[i] / (root(s[i]) * inverse + epsilon);
-            }
-        }
+        case UpdateRule::sgd: update_all<UpdateRule::sgd>(o, n, g, u, s, theta); break;
+        case UpdateRule::momentum: update_all<UpdateRule::momentum>(o, n, g, u, s, theta); break;
+        case UpdateRule::nesterov: update_all<UpdateRule::nesterov>(o, n, g, u, s, theta); break;
+        case UpdateRule::adagrad: update_all<UpdateRule::adagrad>(o, n, g, u, s, theta); break;
+        case UpdateRule::rmsprop: update_all<UpdateRule::rmsprop>(o, n, g, u, s, theta); break;
+        case UpdateRule::adam: update_all<UpdateRule::adam>(o, n, g, u, s, theta); break;
     }
 }
 

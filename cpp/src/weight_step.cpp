@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "cuda/update.cuh"
+#include "cuda_state.hpp"
 #include "harmonium/error.hpp"
 #include "tiled_gemm.hpp"
 #include "update_kernels.hpp"
@@ -10,18 +12,23 @@ namespace harmonium {
 
 namespace {
 
-constexpr std::int64_t block_cols = 64;
+constexpr std::int64_t block_cols = 128;
 
 // block (at `top`, `left` of the gradient) = the sum of all terms there, or added to it.
 template <class T>
-void multiply(const WeightStep<T>& step, std::int64_t top, std::int64_t left, bool accumulate, Matrix<T> block, T* scratch) {
+void multiply(const WeightStep<T>& step, std::int64_t top, std::int64_t left, bool accumulate, Matrix<T> block, T* scratch,
+              const Ahead& ahead) {
+    const std::int64_t strips = (block.cols + strip_cols<T>() - 1) / strip_cols<T>(), pieces = step.n_terms * strips;
+    std::int64_t piece = 0;
     for (int t = 0; t < step.n_terms; ++t, accumulate = true) {
         const GradientTerm<T>& term = step.terms[t];
         if (term.a_columns.indptr) {
             SparseRows<T> part = term.a_columns;
             part.indptr += top;
             part.rows = block.rows;
-            tiled_gemm_kernels<T>().multiply_sparse(part, term.b, left, accumulate, block, scratch);
+            auto* splits = reinterpret_cast<std::int64_t*>(scratch + sparse_scratch<T>);
+            sparse_splits(part, splits);
+            tiled_gemm_kernels<T>().multiply_sparse(part, splits, term.b, left, accumulate, block, scratch);
             continue;
         }
         for (std::int64_t p = 0; p < term.a.rows; p += tiled_inner) {
@@ -30,7 +37,10 @@ void multiply(const WeightStep<T>& step, std::int64_t top, std::int64_t left, bo
             for (std::int64_t c = 0; c < block.cols; c += strip_cols<T>()) {
                 tiled_gemm_kernels<T>().pack(term.b.rows_from(p, k), false, left + c, scratch);
                 const Matrix<T> strip(block.data + c, block.rows, std::min(strip_cols<T>(), block.cols - c), block.stride);
-                tiled_gemm_kernels<T>().multiply(a, true, scratch, accumulate || p > 0, strip);
+                const std::int64_t first = ahead.rows * piece / pieces;
+                piece = std::min(piece + 1, pieces);
+                tiled_gemm_kernels<T>().multiply(a, true, scratch, accumulate || p > 0, strip,
+                                                 ahead.rows_from(first, ahead.rows * piece / pieces - first));
             }
         }
     }
@@ -54,8 +64,15 @@ void weight_step(Context& context, const WeightStep<T>& step) {
                 term.b.rows, " x ", term.b.cols, ", the gradient ", shape.rows, " x ", shape.cols);
         inner = std::max(inner, n);
     }
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) {
+            for (int t = 0; t < step.n_terms; ++t) require(!step.terms[t].a_columns.indptr, "weight_step: on a GPU A is dense");
+            return cuda::weight_step(context, step);
+        }
+    }
     const std::int64_t strips = (shape.cols + block_cols - 1) / block_cols, chunks = (shape.rows + tiled_rows - 1) / tiled_rows;
-    const std::int64_t work = std::max(std::min(inner, tiled_inner) * strip_cols<T>(), sparse_scratch<T>(tiled_rows)) + 16;
+    const std::int64_t split_room = tiled_rows * (sparse_tiles(inner) - 1) * 8 / static_cast<std::int64_t>(sizeof(T));
+    const std::int64_t work = std::max(std::min(inner, tiled_inner) * strip_cols<T>(), sparse_scratch<T> + split_room) + 16;
     context.reserve_scratch(static_cast<std::size_t>(work + tiled_rows * block_cols) * sizeof(T));
     const auto& kernels = update_kernels<T>();
     context.parallel_for(strips * chunks, [&](std::int64_t task, int worker) {
@@ -64,9 +81,15 @@ void weight_step(Context& context, const WeightStep<T>& step) {
         T* scratch = context.scratch<T>(worker);
         const Matrix<T> block = step.gradient ? Matrix<T>(step.gradient.row(top) + left, rows, cols, step.gradient.stride)
                                               : Matrix<T>(scratch + (work + 15) / 16 * 16, rows, cols, block_cols);
-        multiply(step, top, left, step.accumulate, block, scratch);
-        if (!step.weights) return;
+        Ahead ahead;
         const std::int64_t at = top * step.weights.stride + left;
+        if (step.weights) {
+            ahead = Ahead(Matrix<const T>(step.weights.data + at, rows, cols, step.weights.stride));
+            if (step.first) ahead.add(step.first + at);
+            if (step.second) ahead.add(step.second + at);
+        }
+        multiply(step, top, left, step.accumulate, block, scratch, ahead);
+        if (!step.weights) return;
         for (std::int64_t i = 0; step.decay != T(0) && i < rows; ++i) {
             kernels.decay(step.decay, cols, step.weights.row(top + i) + left, block.row(i));
         }

@@ -5,7 +5,8 @@ from ._blas import load_core
 load_core()
 
 from . import _core, callbacks, image, ops  # noqa: E402
-from ._core import DivergenceError  # noqa: E402
+from ._core import DivergenceError, OutOfDeviceMemory  # noqa: E402
+from ._device import hand_over_cublas  # noqa: E402
 from ._lasso import sparse_encode  # noqa: E402
 from ._log_partition import LogPartition  # noqa: E402
 from ._threads import register_with_threadpoolctl  # noqa: E402
@@ -24,6 +25,7 @@ __version__ = _core.__version__
 from .persistence import load, save  # noqa: E402
 
 register_with_threadpoolctl()
+hand_over_cublas()
 
 __all__ = [
     "PPCA",
@@ -34,6 +36,7 @@ __all__ = [
     "FactorAnalysis",
     "LinearFactorModel",
     "LogPartition",
+    "OutOfDeviceMemory",
     "RBMClassifier",
     "SparseCoder",
     "SparseCoding",

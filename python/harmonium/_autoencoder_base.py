@@ -11,6 +11,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from . import _core
+from ._device import choose_device
 from ._output_columns import OutputColumns, canonical, in_type
 from ._validation import check_X, float_dtype
 
@@ -30,6 +31,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     tied: bool
     decoder_layer_sizes: Any
     check_range: bool
+    device: str | None
     corruption: str | None
     verbose: int
     random_state: Any
@@ -126,6 +128,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             return check_X(self, X, reset=False)
         return check_array(X, dtype="numeric", ensure_all_finite=False, estimator=self, input_name="X")
 
+    def _device(self) -> str:
+        return choose_device(type(self).__name__, self.device)
+
     def _states(self, method: str, X: Any, dtype: np.dtype) -> _core.States:
         columns = self._columns()
         return columns.encode(f"{type(self).__name__}.{method}: X", self._checked_rows(columns, X), dtype)
@@ -142,7 +147,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         H : array of shape (n_samples, n_code), in the dtype of the model
         """
         network, theta = self._model()
-        return _core.autoencoder_encode(network, theta, self._states("transform", X, theta.dtype))
+        return _core.autoencoder_encode(network, theta, self._states("transform", X, theta.dtype), self._device())
 
     def inverse_transform(self, H: Any) -> np.ndarray:
         """The mean of x given every row h of H: the decoder's output.
@@ -165,7 +170,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                 f"{self._n_features_out} units"
             )
         codes = in_type(f"{type(self).__name__}.inverse_transform: H", H, theta.dtype)
-        return _core.autoencoder_decode(network, theta, _core.States.from_dense(codes))
+        return _core.autoencoder_decode(network, theta, _core.States.from_dense(codes), self._device())
 
     def reconstruct(self, X: Any) -> np.ndarray:
         """The mean of x given the code of every row of X: ``inverse_transform(transform(X))``.
@@ -179,8 +184,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         X_mean : array of shape (n_samples, n_features), as of `inverse_transform`
         """
         network, theta = self._model()
-        codes = _core.autoencoder_encode(network, theta, self._states("reconstruct", X, theta.dtype))
-        return _core.autoencoder_decode(network, theta, _core.States.from_dense(codes))
+        codes = _core.autoencoder_encode(network, theta, self._states("reconstruct", X, theta.dtype), self._device())
+        return _core.autoencoder_decode(network, theta, _core.States.from_dense(codes), self._device())
 
     def score_samples(self, X: Any) -> np.ndarray:
         """log p(x | h) of every row at its own code h, in nats.
@@ -197,7 +202,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         log_likelihood : array of shape (n_samples,), float64
         """
         network, theta = self._model()
-        return -_core.autoencoder_score(network, theta, self._states("score_samples", X, theta.dtype))
+        return -_core.autoencoder_score(network, theta, self._states("score_samples", X, theta.dtype), self._device())
 
     def score(self, X: Any, y: Any = None) -> float:
         """The mean of `score_samples`: higher is better.
@@ -226,7 +231,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         norm : array of shape (n_samples,), float64
         """
         network, theta = self._model()
-        return np.sqrt(_core.autoencoder_jacobian(network, theta, self._states("jacobian_norm", X, theta.dtype)))
+        return np.sqrt(
+            _core.autoencoder_jacobian(network, theta, self._states("jacobian_norm", X, theta.dtype), self._device())
+        )
 
     def flat_parameters(self) -> np.ndarray:
         """All parameters in one vector, a copy: weights (row by row) and biases of each layer of the encoder, then of
@@ -269,7 +276,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         states = columns.encode(who, rows, theta.dtype)
         limits = columns.of_width(rows.shape[1]).limits(rows) if self.corruption == "salt_and_pepper" else None
         gradient = np.empty_like(theta)
-        return _core.autoencoder_loss(network, states, theta, gradient, self._settings(limits)), gradient
+        settings = self._settings(limits)
+        return _core.autoencoder_loss(network, states, theta, gradient, settings, self._device()), gradient
 
     def _settings(self, limits: tuple[np.ndarray, np.ndarray] | None) -> dict[str, Any]:
         raise NotImplementedError

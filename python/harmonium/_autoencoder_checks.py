@@ -140,6 +140,7 @@ class CheckedAutoencoder(BaseAutoencoder):
         if self.contraction and self.dropout:
             raise ValueError(f"{who}: contraction={self.contraction} and dropout={self.dropout} exclude each other")
         likelihood_pairs(who, self.likelihood)
+        self._device()
 
     def _check_fit(self, method: str, X: Any, seed: int, *, fresh: bool, split: bool = True) -> TrainingData:
         """All checks of parameters and X; nothing is changed."""
@@ -172,7 +173,8 @@ class CheckedAutoencoder(BaseAutoencoder):
         )
         if own.categories and not own.one_hot:  # of the one-hot columns; codes have no use for themselves
             train = states.dense()
-        means = np.asarray(train.mean(axis=0, dtype=np.float64)).ravel()
+        # Only a start needs them: a pass over all of X.
+        means = np.asarray(train.mean(axis=0, dtype=np.float64)).ravel() if fresh else np.empty(0)
         return TrainingData(own, states, validation, limits, means, dtype, train.shape[0], train)
 
     def _split(self, who: str, X: Any, seed: int) -> tuple[Any, Any]:

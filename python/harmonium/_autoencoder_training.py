@@ -226,7 +226,7 @@ class AutoencoderTraining(CallbackMixin, CheckedAutoencoder):
         progress = Progress(float(self.tol), int(self.n_iter_no_change), self.learning_rate == "adaptive")
         held_out = data.validation is not None
         if data.validation is not None and record.first:  # the model there is may stay the best one
-            progress.best = float(_core.autoencoder_score(network, theta, data.validation).mean())
+            progress.best = float(_core.autoencoder_score(network, theta, data.validation, self._device()).mean())
             progress.kept = theta.copy()
 
         def on_epoch() -> bool:
@@ -258,7 +258,7 @@ class AutoencoderTraining(CallbackMixin, CheckedAutoencoder):
                 record.follow(rows, others)
                 _core.autoencoder_train(
                     network, data.states, data.validation, theta, kept, counters, factor, quantities,
-                    self._settings(data.limits), on_epoch,
+                    self._settings(data.limits), on_epoch, self._device(),
                 )  # fmt: skip
                 if stopped:
                     break
@@ -285,7 +285,7 @@ class AutoencoderTraining(CallbackMixin, CheckedAutoencoder):
 
         def loss_and_gradient(point: np.ndarray) -> tuple[float, np.ndarray]:
             at = point.astype(theta.dtype)
-            loss = _core.autoencoder_loss(network, data.states, at, gradient, settings)
+            loss = _core.autoencoder_loss(network, data.states, at, gradient, settings, self._device())
             if not np.isfinite(loss):
                 loss = np.inf  # a step too far: the line search comes back
             latest[:] = [loss, point.copy()]

@@ -15,10 +15,12 @@ from sklearn.utils import check_array
 
 from . import _core
 from ._callbacks import progress_bar
+from ._device import choose_device, is_on_gpu
 from ._validation import check_choice, check_finite, check_flag, check_number, float_dtype, tell
 
 # Scikit-learn's names for the same minimiser stand for the fastest solver.
 ALGORITHMS = {"auto": "cd", "cd": "cd", "fista": "fista", "ista": "ista", "lasso_cd": "cd", "lasso_lars": "cd"}
+ON_A_GPU = {"auto": "fista", "fista": "fista", "ista": "ista"}
 NUMBERS_AT_A_TIME = 2**22  # that are converted or made dense
 _NEARLY_FREE = 1e-10  # stands for alpha = 0 where codes may not be negative, times what reaches any atom
 
@@ -37,6 +39,7 @@ def sparse_encode(
     return_gap: bool = False,
     n_jobs: int | None = None,
     verbose: int = 0,
+    device: str | None = None,
 ) -> Any:
     """Sparse codes: the lasso of every row on the atoms of a dictionary, to a certified accuracy.
 
@@ -79,6 +82,10 @@ def sparse_encode(
         Threads: None for harmonium's own number, -1 for all CPUs.
     verbose : int, default=0
         1 shows a progress bar.
+    device : {"cpu", "cuda", "cuda:1", ...} or None, default=None
+        Where rows are coded; None: on the CPU. On a GPU "auto" is "fista", and "cd" does not run; rows are taken there
+        in blocks. Steps are by bfloat16 products of split numbers as far as these resolve, then in float64: `tol` and
+        gaps mean the same. RuntimeError says why there is no such GPU.
 
     Returns
     -------
@@ -91,7 +98,8 @@ def sparse_encode(
     Raises
     ------
     ValueError
-        If shapes differ, or X, the dictionary or alpha hold NaN, infinity or (alpha) negative numbers.
+        If shapes differ, or X, the dictionary or alpha hold NaN, infinity or (alpha) negative numbers; or if the
+        algorithm does not run on a GPU and one is asked for.
 
     Warns
     -----
@@ -111,6 +119,7 @@ def sparse_encode(
     check_number(who, "tol", tol, Real, low=0)
     check_number(who, "max_iter", max_iter, Integral, low=0, high=2**31)
     check_flag(who, "positive", positive)
+    where = _device(X, device, algorithm)
     X = check_array(X, accept_sparse="csr", dtype="numeric", ensure_all_finite=False, input_name="X")
     dtype = float_dtype(X)
     D = np.ascontiguousarray(check_array(dictionary, dtype="numeric", input_name="dictionary"), dtype=dtype)
@@ -122,7 +131,8 @@ def sparse_encode(
     check_finite(f"{who}: X", X, observed, advice="; say with mask what is observed")
     codes = np.zeros(shape, dtype) if init is None else _start(init, shape, dtype, positive)
     gaps = np.empty(shape[0])
-    solve = _Solver(D, ALGORITHMS[algorithm], float(tol), int(max_iter), bool(positive), threads(who, n_jobs))
+    chosen = (ALGORITHMS if where == "cpu" else ON_A_GPU)[algorithm]
+    solve = _Solver(D, chosen, float(tol), int(max_iter), bool(positive), threads(who, n_jobs), where)
     left = 0
     with progress_bar(who, verbose) as progress:
         for rows, x in row_blocks(X, dtype):
@@ -144,11 +154,11 @@ class _Solver:
     """The core's solver, and around it what penalties of zero need."""
 
     def __init__(
-        self, D: np.ndarray, algorithm: str, tol: float, max_iter: int, positive: bool, n_threads: int
+        self, D: np.ndarray, algorithm: str, tol: float, max_iter: int, positive: bool, n_threads: int, device: str
     ) -> None:
         self.D, self.positive = D, positive
         self._options = (algorithm, tol, max_iter, positive)
-        self._threads = n_threads
+        self._threads, self._device = n_threads, device
 
     def __call__(
         self, x: np.ndarray, alpha: np.ndarray, observed: Any, codes: np.ndarray, gaps: np.ndarray, progress: Any
@@ -170,8 +180,9 @@ class _Solver:
         n_iter = np.zeros(len(x), np.int32)
         there = None if observed is None else np.ascontiguousarray(observed).view(np.uint8)
         return _core.lasso(
-            x, D, np.ascontiguousarray(alpha), there, *self._options, codes, gaps, n_iter, self._threads, progress
-        )
+            x, D, np.ascontiguousarray(alpha), there, *self._options, codes, gaps, n_iter, self._threads, progress,
+            self._device,
+        )  # fmt: skip
 
     @staticmethod
     def _alike(n: int, free: np.ndarray, observed: Any) -> Iterator[tuple[Any, Any, np.ndarray]]:
@@ -229,6 +240,20 @@ class _Solver:
         whole = 0.5 * (residual.astype(np.float64) ** 2).sum(axis=1) + (alpha * np.abs(codes)).sum(axis=1)
         gaps[free] = whole[free]
         return left
+
+
+def _device(X: Any, device: str | None, algorithm: str) -> str:
+    """The name of the device, where the algorithm runs there."""
+    if is_on_gpu(X):
+        raise TypeError(
+            f"sparse_encode: X is a {type(X).__module__}.{type(X).__name__} on a GPU; give it as a NumPy array, with device='cuda'"
+        )
+    if device not in (None, "cpu") and algorithm not in ON_A_GPU:
+        raise ValueError(
+            f"sparse_encode: algorithm={algorithm!r} does not run on device={device!r}; there 'fista', which 'auto' is, "
+            "and 'ista' do"
+        )
+    return choose_device("sparse_encode", device)
 
 
 def _objective(x: np.ndarray, D: np.ndarray, alpha: np.ndarray, h: np.ndarray) -> np.ndarray:

@@ -89,6 +89,10 @@ default="bernoulli"
         Refuse values outside [0, 1] in bernoulli columns and negative ones in poisson columns.
     verbose : int, default=0
         1: a progress bar.
+    device : {"cpu", "cuda", "cuda:1", ...} or None, default=None
+        Where all of `fit` and the methods are computed; None: on the CPU. On a GPU the draws are the same, sums are
+        added in another order; rows that do not fit there are streamed. RBMs of pretraining="rbm" are trained on the
+        CPU. RuntimeError says why there is no such GPU.
     random_state : int, RandomState or None, default=None
         Seed of everything drawn. The same seed gives the same bits on any number of threads.
 
@@ -167,6 +171,7 @@ default="bernoulli"
         warm_start: bool = False,
         check_range: bool = True,
         verbose: int = 0,
+        device: str | None = None,
         random_state: Any = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -202,4 +207,5 @@ default="bernoulli"
         self.warm_start = warm_start
         self.check_range = check_range
         self.verbose = verbose
+        self.device = device
         self.random_state = random_state

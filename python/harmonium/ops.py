@@ -1,6 +1,10 @@
 """The kernels, one function each, for benchmarks and for those who build their own models.
 
 Bits are rows of 64-bit words: column j of a row is bit ``j % 64`` of word ``j // 64``.
+
+Functions with a `device` parameter take arrays on a GPU as well (whatever has ``__cuda_array_interface__``), compute
+there and return arrays of the same library. With ``device="cuda"`` or ``"cuda:1"`` NumPy arrays are copied to that GPU,
+and results back.
 """
 
 from __future__ import annotations
@@ -11,7 +15,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from . import _core
-from ._validation import bit_words, float_dtype, states
+from ._device import choose_device, is_on_gpu, moved, numbers, returned
+from ._validation import bit_words, states
 
 __all__ = ["bernoulli", "binary_gemm", "binary_gemm_tn", "gemm", "pack_bits", "shrink", "uniform", "unpack_bits"]
 
@@ -56,7 +61,14 @@ def unpack_bits(words: np.ndarray, n_columns: int) -> np.ndarray:
 
 
 def uniform(
-    shape: tuple[int, int], *, seed: int, stream: int = 5, step: int = 0, first_row: int = 0, dtype: Any = np.float32
+    shape: tuple[int, int],
+    *,
+    seed: int,
+    stream: int = 5,
+    step: int = 0,
+    first_row: int = 0,
+    dtype: Any = np.float32,
+    device: str | None = None,
 ) -> np.ndarray:
     """Uniform numbers in [0, 1) as a function of (seed, stream, step, row, column).
 
@@ -65,7 +77,7 @@ def uniform(
 
     Returns
     -------
-    u : array of `shape` and `dtype` (float32 with 24 random bits, or float64 with 32)
+    u : array of `shape` and `dtype` (float32 with 24 random bits, or float64 with 32), NumPy's on any device
 
     Examples
     --------
@@ -74,15 +86,16 @@ def uniform(
     (2, 3)
     """
     draw = _core.uniform_float32 if np.dtype(dtype) == np.float32 else _core.uniform_float64
-    return draw(seed, stream, step, shape[0], shape[1], first_row)
+    return returned(draw(seed, stream, step, shape[0], shape[1], first_row, choose_device("uniform", device)))
 
 
-def gemm(A: np.ndarray, B: np.ndarray, *, transpose_a: bool = False, transpose_b: bool = False) -> np.ndarray:
-    """op(A) op(B) by OpenBLAS, the same bits whatever the number of threads.
+def gemm(A: Any, B: Any, *, transpose_a: bool = False, transpose_b: bool = False, device: str | None = None) -> Any:
+    """op(A) op(B) by OpenBLAS, the same bits whatever the number of threads; on a GPU by cuBLAS, without TF32.
 
     Parameters
     ----------
     A, B : arrays (m, k) and (k, n), or their transposes where so flagged; float32 or float64, both the same
+    device : None (where the arrays are), "cpu", "cuda" or "cuda:1"
 
     Returns
     -------
@@ -96,7 +109,11 @@ def gemm(A: np.ndarray, B: np.ndarray, *, transpose_a: bool = False, transpose_b
     array([[1., 1.],
            [1., 1.]])
     """
-    return _core.gemm(_numbers(A), transpose_a, _numbers(B), transpose_b)
+    place = choose_device("gemm", device, A)
+    C = _core.gemm(
+        moved(numbers(A), place), transpose_a, moved(numbers(B), place) if device else numbers(B), transpose_b
+    )
+    return returned(C, A, B)
 
 
 def binary_gemm(A: Any, B: np.ndarray, *, transpose_b: bool = False, n_columns: int | None = None) -> np.ndarray:
@@ -123,7 +140,7 @@ def binary_gemm(A: Any, B: np.ndarray, *, transpose_b: bool = False, n_columns: 
     >>> binary_gemm(np.array([[1, 0, 1]]), np.array([[1.0], [2.0], [4.0]]))
     array([[5.]])
     """
-    B = _numbers(B)
+    B = numbers(B)
     return _core.binary_gemm(_bits(A, B.dtype, n_columns), B, transpose_b)
 
 
@@ -147,7 +164,7 @@ def binary_gemm_tn(A: Any, B: np.ndarray, *, n_columns: int | None = None) -> np
     array([[3.],
            [2.]])
     """
-    B = _numbers(B)
+    B = numbers(B)
     return _core.binary_gemm_tn(_bits(A, B.dtype, n_columns), B)
 
 
@@ -174,7 +191,7 @@ def shrink(X: np.ndarray, a: Any, *, positive: bool = False) -> np.ndarray:
     >>> shrink(np.array([[3.0, -2.0, 0.5]]), 1.0)
     array([[ 2., -1.,  0.]])
     """
-    X = _numbers(X)
+    X = numbers(X)
     if X.ndim != 2:
         raise ValueError(f"shrink: X has {X.ndim} dimensions, 2 are needed")
     thresholds = np.asarray(a, dtype=X.dtype)
@@ -184,15 +201,16 @@ def shrink(X: np.ndarray, a: Any, *, positive: bool = False) -> np.ndarray:
 
 
 def bernoulli(
-    activation: np.ndarray,
-    bias: np.ndarray,
+    activation: Any,
+    bias: Any,
     *,
     seed: int,
     scale: float = 1.0,
     step: int = 0,
     stream: int = 5,
     first_row: int = 0,
-) -> tuple[np.ndarray, np.ndarray]:
+    device: str | None = None,
+) -> tuple[Any, Any]:
     """p = sigmoid(scale activation + bias), and a draw from it, in one pass.
 
     Parameters
@@ -200,6 +218,7 @@ def bernoulli(
     activation : array (n, m), float32 or float64
     bias : array (m,) of the same type
     seed, stream, step, first_row : the numbers of `uniform` that are drawn
+    device : None (where the arrays are), "cpu", "cuda" or "cuda:1"
 
     Returns
     -------
@@ -214,14 +233,12 @@ def bernoulli(
     >>> unpack_bits(words, 2)
     array([[0., 1.]], dtype=float32)
     """
-    activation = _numbers(activation)
-    bias = np.ascontiguousarray(bias, dtype=activation.dtype)
-    return _core.bernoulli(activation, bias, scale, seed, stream, step, first_row)
-
-
-def _numbers(A: Any) -> np.ndarray:
-    A = np.asarray(A)
-    return np.ascontiguousarray(A, dtype=float_dtype(A))
+    place = choose_device("bernoulli", device, activation)
+    a = numbers(activation)
+    b = bias if is_on_gpu(bias) else np.ascontiguousarray(bias, dtype=a.dtype if isinstance(a, np.ndarray) else None)
+    b = moved(b, place) if device else b
+    p, words = _core.bernoulli(moved(a, place), b, scale, seed, stream, step, first_row)
+    return returned(p, activation, bias), returned(words, activation, bias)
 
 
 def _bits(A: Any, dtype: np.dtype, n_columns: int | None) -> _core.States:

@@ -8,7 +8,17 @@ import sys
 
 from . import _core
 
-_PACKAGES = ("numpy", "scipy", "scikit-learn", "array-api-compat", "tqdm", "safetensors", "matplotlib", "cupy")
+_PACKAGES = (
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "array-api-compat",
+    "tqdm",
+    "safetensors",
+    "matplotlib",
+    "cupy-cuda13x",
+    "nvidia-cublas",
+)
 
 
 def versions() -> dict[str, str]:
@@ -20,7 +30,7 @@ def versions() -> dict[str, str]:
         "SIMD level": f"{_core.isa()} (HARMONIUM_ISA chooses another)",
         "BLAS": f"OpenBLAS, {_core.blas_core()} kernels" if _core.blas_core() else "a CBLAS chosen at build time",
         "threads": f"{_core.get_num_threads()} (HARMONIUM_NUM_THREADS, OMP_NUM_THREADS or threadpoolctl)",
-        "GPU": "off: this build has no CUDA code yet",
+        "GPU": _core.cuda_status(),
     }
     for package in _PACKAGES:
         try:

@@ -3,6 +3,7 @@
 
 #include "autoencoder_words.hpp"
 #include "binding.hpp"
+#include "device_array.hpp"
 #include "harmonium/autoencoder.hpp"
 
 namespace harmonium_python {
@@ -57,7 +58,8 @@ struct Settings {
 template <class T>
 void train(const AutoencoderModel& model, const PyStates& x, const py::object& validation, Array<T> theta, Array<T> kept,
            Array<std::int64_t> counters, Array<double> rate_factor, Array<double> quantities, const py::dict& settings,
-           const py::function& on_epoch) {
+           const py::function& on_epoch, const std::string& device) {
+    const Device where = device_of(device);
     const Settings own(settings);
     own.check_limits(model.visible());
     AutoencoderState<T> state;
@@ -77,7 +79,7 @@ void train(const AutoencoderModel& model, const PyStates& x, const py::object& v
     const States<T> held_out = validation.is_none() ? States<T>(Matrix<const T>(nullptr, 0, model.visible())) : held.view<T>();
     std::int64_t row = 0;
     py::gil_scoped_release release;
-    InterruptibleContext context;
+    InterruptibleContext context(py::none(), 0, where);
     autoencoder_train<T>(context, model, rows, held_out, own.options, recorded.rows, state, [&](const AutoencoderEpoch& epoch) {
         counted[0] = static_cast<std::int64_t>(state.steps);
         counted[1] = static_cast<std::int64_t>(state.epochs);
@@ -91,7 +93,9 @@ void train(const AutoencoderModel& model, const PyStates& x, const py::object& v
 }
 
 template <class T>
-double loss(const AutoencoderModel& model, const PyStates& x, const Array<T>& theta, const py::object& gradient, const py::dict& settings) {
+double loss(const AutoencoderModel& model, const PyStates& x, const Array<T>& theta, const py::object& gradient, const py::dict& settings,
+            const std::string& device) {
+    const Device where = device_of(device);
     const Settings own(settings);
     own.check_limits(model.visible());
     const T* parameters = vector(theta, model.n_parameters);
@@ -100,30 +104,32 @@ double loss(const AutoencoderModel& model, const PyStates& x, const Array<T>& th
     T* out = gradient.is_none() ? nullptr : mutable_vector(into, model.n_parameters);
     const States<T> rows = x.view<T>();
     py::gil_scoped_release release;
-    InterruptibleContext context;
+    InterruptibleContext context(py::none(), 0, where);
     return autoencoder_loss<T>(context, model, rows, own.options, parameters, out);
 }
 
 template <class T, void (*Function)(Context&, const AutoencoderModel&, const T*, const States<T>&, Matrix<T>)>
-Array<T> mapped(const AutoencoderModel& model, const Array<T>& theta, const PyStates& x, std::int64_t columns) {
+Array<T> mapped(const AutoencoderModel& model, const Array<T>& theta, const PyStates& x, std::int64_t columns, const std::string& device) {
+    const Device where = device_of(device);
     const T* parameters = vector(theta, model.n_parameters);
     Array<T> out = new_matrix<T>(x.rows, columns);
     const Matrix<T> view = mutable_matrix(out);
     const States<T> rows = x.view<T>();
     py::gil_scoped_release release;
-    InterruptibleContext context;
+    InterruptibleContext context(py::none(), 0, where);
     Function(context, model, parameters, rows, view);
     return out;
 }
 
 template <class T, void (*Function)(Context&, const AutoencoderModel&, const T*, const States<T>&, double*)>
-Array<double> per_row(const AutoencoderModel& model, const Array<T>& theta, const PyStates& x) {
+Array<double> per_row(const AutoencoderModel& model, const Array<T>& theta, const PyStates& x, const std::string& device) {
+    const Device where = device_of(device);
     const T* parameters = vector(theta, model.n_parameters);
     Array<double> out(static_cast<py::ssize_t>(x.rows));
     double* values = out.mutable_data();
     const States<T> rows = x.view<T>();
     py::gil_scoped_release release;
-    InterruptibleContext context;
+    InterruptibleContext context(py::none(), 0, where);
     Function(context, model, parameters, rows, values);
     return out;
 }
@@ -132,17 +138,18 @@ template <class T>
 void bind_typed(py::module_& m) {
     const auto exactly = [](const char* name) { return py::arg(name).noconvert(); };
     const auto model = py::arg("model"), x = py::arg("x");
+    const auto device = py::arg("device") = "cpu";
     m.def("autoencoder_train", &train<T>, model, x, py::arg("validation").none(true), exactly("theta"), exactly("kept"), exactly("counters"),
-          exactly("rate_factor"), exactly("quantities"), py::arg("settings"), py::arg("on_epoch"));
-    m.def("autoencoder_loss", &loss<T>, model, x, exactly("theta"), py::arg("gradient").none(true), py::arg("settings"));
-    m.def("autoencoder_encode", [](const AutoencoderModel& a, const Array<T>& theta, const PyStates& rows) {
-        return mapped<T, &autoencoder_encode<T>>(a, theta, rows, a.code());
-    }, model, exactly("theta"), x);
-    m.def("autoencoder_decode", [](const AutoencoderModel& a, const Array<T>& theta, const PyStates& rows) {
-        return mapped<T, &autoencoder_decode<T>>(a, theta, rows, a.visible());
-    }, model, exactly("theta"), x);
-    m.def("autoencoder_score", &per_row<T, &autoencoder_score<T>>, model, exactly("theta"), x);
-    m.def("autoencoder_jacobian", &per_row<T, &autoencoder_jacobian<T>>, model, exactly("theta"), x);
+          exactly("rate_factor"), exactly("quantities"), py::arg("settings"), py::arg("on_epoch"), device);
+    m.def("autoencoder_loss", &loss<T>, model, x, exactly("theta"), py::arg("gradient").none(true), py::arg("settings"), device);
+    m.def("autoencoder_encode", [](const AutoencoderModel& a, const Array<T>& theta, const PyStates& rows, const std::string& where) {
+        return mapped<T, &autoencoder_encode<T>>(a, theta, rows, a.code(), where);
+    }, model, exactly("theta"), x, device);
+    m.def("autoencoder_decode", [](const AutoencoderModel& a, const Array<T>& theta, const PyStates& rows, const std::string& where) {
+        return mapped<T, &autoencoder_decode<T>>(a, theta, rows, a.visible(), where);
+    }, model, exactly("theta"), x, device);
+    m.def("autoencoder_score", &per_row<T, &autoencoder_score<T>>, model, exactly("theta"), x, device);
+    m.def("autoencoder_jacobian", &per_row<T, &autoencoder_jacobian<T>>, model, exactly("theta"), x, device);
 }
 
 }  // namespace

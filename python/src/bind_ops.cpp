@@ -1,6 +1,6 @@
 #include <string>
 
-#include "binding.hpp"
+#include "device_array.hpp"
 #include "harmonium/bernoulli.hpp"
 #include "harmonium/binary_gemm.hpp"
 #include "harmonium/gemm.hpp"
@@ -28,13 +28,11 @@ bool pack(const py::array_t<T>& x, Words& out, const std::string& who, bool chec
 }
 
 template <class T>
-Array<T> py_gemm(const Array<T>& a, bool transpose_a, const Array<T>& b, bool transpose_b) {
-    const Matrix<const T> a_view = matrix(a), b_view = matrix(b);
-    Array<T> c = new_matrix<T>(transpose_a ? a_view.cols : a_view.rows, transpose_b ? b_view.rows : b_view.cols);
-    const Matrix<T> c_view = mutable_matrix(c);
-    py::gil_scoped_release release;
-    Context context;
-    gemm<T>(context, T(1), a_view, transpose_a, b_view, transpose_b, T(0), c_view);
+AnyArray<T> py_gemm(const AnyArray<T>& a, bool transpose_a, const AnyArray<T>& b, bool transpose_b) {
+    const Place place("gemm", {{"A", &a}, {"B", &b}});
+    const Matrix<const T> a_view = a.matrix(), b_view = b.matrix();
+    const AnyArray<T> c = place.empty<T>({transpose_a ? a_view.cols : a_view.rows, transpose_b ? b_view.rows : b_view.cols});
+    place.compute([&](Context& context) { gemm<T>(context, T(1), a_view, transpose_a, b_view, transpose_b, T(0), c.matrix()); });
     return c;
 }
 
@@ -65,31 +63,26 @@ Array<T> py_binary_gemm_tn(const PyStates& a, const Array<T>& b) {
 }
 
 template <class T>
-py::tuple py_bernoulli(const Array<T>& activation, const Array<T>& bias, double scale, std::uint64_t seed,
+py::tuple py_bernoulli(const AnyArray<T>& activation, const AnyArray<T>& bias, double scale, std::uint64_t seed,
                        std::uint32_t stream, std::uint64_t step, std::uint32_t first_row) {
-    const Matrix<const T> a = matrix(activation);
-    const T* bias_view = vector(bias, a.cols);
-    Array<T> probability = new_matrix<T>(a.rows, a.cols);
-    Words words = new_bits(a.rows, a.cols);
-    const Matrix<T> p = mutable_matrix(probability);
-    const BitMatrix x = mutable_bits(words, a.cols);
-    {
-        py::gil_scoped_release release;
-        Context context;
-        bernoulli<T>(context, a, bias_view, static_cast<T>(scale), Draw(seed, static_cast<Stream>(stream), step), first_row,
-                     p, x);
-    }
+    const Place place("bernoulli", {{"activation", &activation}, {"bias", &bias}});
+    const Matrix<const T> a = activation.matrix();
+    const T* bias_view = bias.vector(a.cols);
+    const AnyArray<T> probability = place.empty<T>({a.rows, a.cols});
+    const AnyArray<std::uint64_t> words = place.empty<std::uint64_t>({a.rows, BitMatrix::words_for(a.cols)});
+    const Draw draw(seed, static_cast<Stream>(stream), step);
+    place.compute([&](Context& context) {
+        bernoulli<T>(context, a, bias_view, static_cast<T>(scale), draw, first_row, probability.matrix(), words.bits(a.cols));
+    });
     return py::make_tuple(probability, words);
 }
 
 template <class T>
-Array<T> py_uniform(std::uint64_t seed, std::uint32_t stream, std::uint64_t step, std::int64_t rows, std::int64_t cols,
-                    std::uint32_t first_row) {
-    Array<T> out = new_matrix<T>(rows, cols);
-    const Matrix<T> view = mutable_matrix(out);
-    py::gil_scoped_release release;
-    Context context;
-    uniform<T>(context, Draw(seed, static_cast<Stream>(stream), step), first_row, view);
+AnyArray<T> py_uniform(std::uint64_t seed, std::uint32_t stream, std::uint64_t step, std::int64_t rows, std::int64_t cols,
+                       std::uint32_t first_row, const std::string& device) {
+    const Place place(device_of(device));
+    const AnyArray<T> out = place.empty<T>({rows, cols});
+    place.compute([&](Context& context) { uniform<T>(context, Draw(seed, static_cast<Stream>(stream), step), first_row, out.matrix()); });
     return out;
 }
 
@@ -171,10 +164,10 @@ py::tuple py_rbm_step(const PyStates& data, const Array<T>& data_probability, co
 template <class T>
 void bind_typed(py::module_& m) {
     const auto exactly = [](const char* name) { return py::arg(name).noconvert(); };
-    m.def("gemm", &py_gemm<T>, exactly("a"), py::arg("transpose_a"), exactly("b"), py::arg("transpose_b"));
+    m.def("gemm", &py_gemm<T>, py::arg("a"), py::arg("transpose_a"), py::arg("b"), py::arg("transpose_b"));
     m.def("binary_gemm", &py_binary_gemm<T>, py::arg("a"), exactly("b"), py::arg("transpose_b"));
     m.def("binary_gemm_tn", &py_binary_gemm_tn<T>, py::arg("a"), exactly("b"));
-    m.def("bernoulli", &py_bernoulli<T>, exactly("activation"), exactly("bias"), py::arg("scale"), py::arg("seed"),
+    m.def("bernoulli", &py_bernoulli<T>, py::arg("activation"), py::arg("bias"), py::arg("scale"), py::arg("seed"),
           py::arg("stream"), py::arg("step"), py::arg("first_row"));
     m.def("elementwise", &elementwise<T>, py::arg("name"), exactly("x"));
     m.def("rbm_step", &py_rbm_step<T>, py::arg("data"), exactly("data_probability"), exactly("model"),
@@ -267,9 +260,9 @@ void bind_ops(py::module_& m) {
         return py::make_tuple(r.word[0], r.word[1], r.word[2], r.word[3]);
     }, py::arg("counter"), py::arg("key"));
     m.def("uniform_float32", &py_uniform<float>, py::arg("seed"), py::arg("stream"), py::arg("step"), py::arg("rows"),
-          py::arg("cols"), py::arg("first_row"));
+          py::arg("cols"), py::arg("first_row"), py::arg("device") = "cpu");
     m.def("uniform_float64", &py_uniform<double>, py::arg("seed"), py::arg("stream"), py::arg("step"), py::arg("rows"),
-          py::arg("cols"), py::arg("first_row"));
+          py::arg("cols"), py::arg("first_row"), py::arg("device") = "cpu");
     bind_typed<float>(m);
     bind_typed<double>(m);
 }

@@ -1,6 +1,7 @@
 #include <string>
 
 #include "binding.hpp"
+#include "device_array.hpp"
 #include "harmonium/dictionary.hpp"
 #include "harmonium/lasso.hpp"
 #include "harmonium/shrink.hpp"
@@ -30,7 +31,8 @@ template <class T>
 std::int64_t py_lasso(const Array<T>& x, const Array<T>& dictionary, const Array<double>& alpha,
                       const std::optional<Array<std::uint8_t>>& observed, const std::string& algorithm, double tol,
                       std::int64_t max_iter, bool positive, Array<T>& codes, Array<double>& gaps,
-                      Array<std::int32_t>& n_iter, int threads, const py::object& progress) {
+                      Array<std::int32_t>& n_iter, int threads, const py::object& progress, const std::string& device) {
+    const Device where = device_of(device);
     const Matrix<const T> rows = matrix(x), d = matrix(dictionary);
     const LassoPenalty a = penalty(alpha, rows.rows, d.rows);
     const LassoOptions options{algorithm_of(algorithm), tol, max_iter, positive};
@@ -39,7 +41,7 @@ std::int64_t py_lasso(const Array<T>& x, const Array<T>& dictionary, const Array
     double* gap = mutable_vector(gaps, rows.rows);
     std::int32_t* steps = mutable_vector(n_iter, rows.rows);
     py::gil_scoped_release release;
-    InterruptibleContext context(progress, threads);
+    InterruptibleContext context(progress, threads, where);
     return lasso<T>(context, rows, d, a, there, options, h, gap, steps);
 }
 
@@ -141,7 +143,7 @@ void bind(py::module_& m) {
     m.def("lasso", &py_lasso<T>, py::arg("x").noconvert(), py::arg("dictionary").noconvert(), py::arg("alpha"),
           py::arg("observed"), py::arg("algorithm"), py::arg("tol"), py::arg("max_iter"), py::arg("positive"),
           py::arg("codes").noconvert(), py::arg("gaps").noconvert(), py::arg("n_iter").noconvert(), py::arg("threads"),
-          py::arg("progress"));
+          py::arg("progress"), py::arg("device") = "cpu");
     m.def("lipschitz_bound", &py_lipschitz_bound<T>, py::arg("dictionary").noconvert());
     m.def("code_statistics", &py_code_statistics<T>, py::arg("codes"), py::arg("x").noconvert(), py::arg("keep"), py::arg("share"),
           py::arg("a").noconvert(), py::arg("b").noconvert());

@@ -85,7 +85,8 @@ private:
 // A Context that looks for Ctrl-C and reports the share that is done to a Python function, or to None; the GIL
 // must be released while it works.
 struct InterruptibleContext : Context {
-    explicit InterruptibleContext(py::handle progress = py::none(), int threads = 0) : Context(threads) {
+    explicit InterruptibleContext(py::handle progress = py::none(), int threads = 0, Device device = {})
+        : Context(device, threads) {
         set_interrupt([progress](double done) {
             py::gil_scoped_acquire gil;
             if (PyErr_CheckSignals() != 0) return true;
@@ -150,6 +151,7 @@ private:
     std::int64_t row_ = 0;
 };
 
+void bind_device(py::module_& m);
 void bind_ops(py::module_& m);
 void bind_rbm(py::module_& m);
 void bind_units(py::module_& m);

@@ -27,6 +27,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
     m.def("blas_core", &blas_core, "The kernel that OpenBLAS runs.");
     m.def("get_num_threads", &default_threads);
     m.def("set_num_threads", &set_default_threads, py::arg("threads"));
+    bind_device(m);
     bind_ops(m);
     bind_rbm(m);
     bind_units(m);

@@ -7,7 +7,13 @@
 #include <functional>
 #include <memory>
 
+#include "harmonium/device.hpp"
+
 namespace harmonium {
+
+namespace cuda {
+struct State;
+}
 
 // Used where a Context is made without a number: set_default_threads if called, else HARMONIUM_NUM_THREADS, else
 // OMP_NUM_THREADS, else the CPUs this process may run on.
@@ -17,11 +23,19 @@ void set_default_threads(int threads);  // 0: back to the environment
 class Context {
 public:
     explicit Context(int threads = 0);
+    // On a GPU every op's views are of that GPU's memory, and ops are queued on one stream. Throws std::runtime_error that
+    // says why the GPU cannot be used.
+    explicit Context(Device device, int threads = 0);
     ~Context();
     Context(const Context&) = delete;
     Context& operator=(const Context&) = delete;
 
     int threads() const;
+    Device device() const;
+    // What cuda/ keeps for this context: its stream, scratch and plans; nullptr on a CPU.
+    cuda::State* cuda() const { return cuda_; }
+    // Returns when all that is queued on the GPU is done, and throws what went wrong there; at once on a CPU.
+    void synchronize();
 
     // Ten times a second, between tasks, the test is handed the share of the work that is done as poll() last said it. At
     // a true answer the remaining tasks are left out, and parallel_for or poll throws Interrupted. The test must not throw.
@@ -50,6 +64,7 @@ private:
 
     struct Implementation;
     std::unique_ptr<Implementation> self_;
+    cuda::State* cuda_ = nullptr;
 };
 
 }  // namespace harmonium

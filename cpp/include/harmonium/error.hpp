@@ -12,6 +12,11 @@ class DivergenceError : public std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
+// Thrown when a GPU's memory is too small; the message has the bytes asked for, those free, and how to do with less.
+class OutOfDeviceMemory : public std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
 // Thrown when the caller's interrupt test answered yes; the caller's state is then the last whole epoch.
 class Interrupted : public std::runtime_error {
 public:

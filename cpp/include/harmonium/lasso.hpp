@@ -28,6 +28,8 @@ struct LassoOptions {
 //   n_iter: n. alpha: positive or infinity. ista and fista step by 1 / L, L >= the largest eigenvalue of D D^T.
 //   Rows do not depend on one another, nor on the number of threads. Memory: D and D D^T in double, and up to 4096 rows.
 //   Returns the number of rows that max_iter left above tol. Throws std::invalid_argument, Interrupted.
+// On a GPU, where cd does not run, arguments may be of either memory, and a row's codes depend on those coded with it
+// within the tolerance: how a product is cut decides the order of its sums.
 template <class T>
 std::int64_t lasso(Context& context, Matrix<const T> x, Matrix<const T> dictionary, LassoPenalty alpha,
                    Matrix<const std::uint8_t> observed, const LassoOptions& options, Matrix<T> codes, double* gaps,

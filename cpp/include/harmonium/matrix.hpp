@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "harmonium/host_device.hpp"
+
 namespace harmonium {
 
 // Row-major: element (i, j) is data[i * stride + j].
@@ -15,15 +17,15 @@ struct Matrix {
     std::int64_t stride = 0;
 
     Matrix() = default;
-    Matrix(T* data_, std::int64_t rows_, std::int64_t cols_) : Matrix(data_, rows_, cols_, cols_) {}
-    Matrix(T* data_, std::int64_t rows_, std::int64_t cols_, std::int64_t stride_)
+    HARMONIUM_HOST_DEVICE Matrix(T* data_, std::int64_t rows_, std::int64_t cols_) : Matrix(data_, rows_, cols_, cols_) {}
+    HARMONIUM_HOST_DEVICE Matrix(T* data_, std::int64_t rows_, std::int64_t cols_, std::int64_t stride_)
         : data(data_), rows(rows_), cols(cols_), stride(stride_) {}
     template <class U, class = std::enable_if_t<std::is_same_v<const U, T>>>
-    Matrix(const Matrix<U>& other) : Matrix(other.data, other.rows, other.cols, other.stride) {}
+    HARMONIUM_HOST_DEVICE Matrix(const Matrix<U>& other) : Matrix(other.data, other.rows, other.cols, other.stride) {}
 
-    T* row(std::int64_t i) const { return data + i * stride; }
-    Matrix rows_from(std::int64_t first, std::int64_t count) const { return {row(first), count, cols, stride}; }
-    explicit operator bool() const { return data != nullptr; }
+    HARMONIUM_HOST_DEVICE T* row(std::int64_t i) const { return data + i * stride; }
+    HARMONIUM_HOST_DEVICE Matrix rows_from(std::int64_t first, std::int64_t count) const { return {row(first), count, cols, stride}; }
+    HARMONIUM_HOST_DEVICE explicit operator bool() const { return data != nullptr; }
 };
 
 // Rows of bits: column j of row i is bit j % 64 of word(i, j / 64). Bits past the last column are zero.
@@ -35,20 +37,20 @@ struct BitMatrixView {
     std::int64_t stride = 0;  // words from one row to the next
 
     BitMatrixView() = default;
-    BitMatrixView(Word* data_, std::int64_t rows_, std::int64_t cols_)
+    HARMONIUM_HOST_DEVICE BitMatrixView(Word* data_, std::int64_t rows_, std::int64_t cols_)
         : BitMatrixView(data_, rows_, cols_, words_for(cols_)) {}
-    BitMatrixView(Word* data_, std::int64_t rows_, std::int64_t cols_, std::int64_t stride_)
+    HARMONIUM_HOST_DEVICE BitMatrixView(Word* data_, std::int64_t rows_, std::int64_t cols_, std::int64_t stride_)
         : data(data_), rows(rows_), cols(cols_), stride(stride_) {}
     template <class U, class = std::enable_if_t<std::is_same_v<const U, Word>>>
-    BitMatrixView(const BitMatrixView<U>& other) : BitMatrixView(other.data, other.rows, other.cols, other.stride) {}
+    HARMONIUM_HOST_DEVICE BitMatrixView(const BitMatrixView<U>& other) : BitMatrixView(other.data, other.rows, other.cols, other.stride) {}
 
-    static std::int64_t words_for(std::int64_t cols) { return (cols + 63) / 64; }
-    std::int64_t words() const { return words_for(cols); }
-    Word* row(std::int64_t i) const { return data + i * stride; }
-    BitMatrixView rows_from(std::int64_t first, std::int64_t count) const { return {row(first), count, cols, stride}; }
-    BitMatrixView every_other(std::int64_t first, std::int64_t count) const { return {row(first), count, cols, 2 * stride}; }
-    bool bit(std::int64_t i, std::int64_t j) const { return row(i)[j / 64] >> (j % 64) & 1; }
-    explicit operator bool() const { return data != nullptr; }
+    HARMONIUM_HOST_DEVICE static std::int64_t words_for(std::int64_t cols) { return (cols + 63) / 64; }
+    HARMONIUM_HOST_DEVICE std::int64_t words() const { return words_for(cols); }
+    HARMONIUM_HOST_DEVICE Word* row(std::int64_t i) const { return data + i * stride; }
+    HARMONIUM_HOST_DEVICE BitMatrixView rows_from(std::int64_t first, std::int64_t count) const { return {row(first), count, cols, stride}; }
+    HARMONIUM_HOST_DEVICE BitMatrixView every_other(std::int64_t first, std::int64_t count) const { return {row(first), count, cols, 2 * stride}; }
+    HARMONIUM_HOST_DEVICE bool bit(std::int64_t i, std::int64_t j) const { return row(i)[j / 64] >> (j % 64) & 1; }
+    HARMONIUM_HOST_DEVICE explicit operator bool() const { return data != nullptr; }
 };
 using BitMatrix = BitMatrixView<std::uint64_t>;
 using ConstBitMatrix = BitMatrixView<const std::uint64_t>;

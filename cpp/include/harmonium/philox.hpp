@@ -5,12 +5,7 @@
 
 #include <cstdint>
 
-#if defined(__CUDACC__)
-#define HARMONIUM_HOST_DEVICE __host__ __device__
-#else
-// Always inlined: a copy of its own, compiled for one SIMD level, could be linked to the code of another.
-#define HARMONIUM_HOST_DEVICE __attribute__((always_inline))
-#endif
+#include "harmonium/host_device.hpp"
 
 namespace harmonium {
 
@@ -65,13 +60,16 @@ HARMONIUM_HOST_DEVICE inline Philox4 philox4x32_10(std::uint32_t counter0, std::
              static_cast<std::uint32_t>(c3)}};
 }
 
+// The four words of one counter of a row.
+HARMONIUM_HOST_DEVICE inline Philox4 philox_counter(const Draw& draw, std::uint32_t row, std::uint32_t counter) {
+    return philox4x32_10(counter, row, draw.step, draw.stream, static_cast<std::uint32_t>(draw.seed),
+                         static_cast<std::uint32_t>(draw.seed >> 32));
+}
+
 // Of the 64 columns of a block, columns 16 w + j take word w of counter 16 * block + j: vectors of any width fill
 // consecutive columns without a shuffle.
 HARMONIUM_HOST_DEVICE inline std::uint32_t philox_word(const Draw& draw, std::uint32_t row, std::uint64_t column) {
-    const auto counter = static_cast<std::uint32_t>(column / 64 * 16 + column % 16);
-    return philox4x32_10(counter, row, draw.step, draw.stream, static_cast<std::uint32_t>(draw.seed),
-                         static_cast<std::uint32_t>(draw.seed >> 32))
-        .word[column / 16 % 4];
+    return philox_counter(draw, row, static_cast<std::uint32_t>(column / 64 * 16 + column % 16)).word[column / 16 % 4];
 }
 
 // In [0, 1): 24 bits fill a float, 32 bits a double, the former being the latter cut short.

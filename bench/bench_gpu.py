@@ -1,0 +1,322 @@
+"""harmonium on a GPU beside PyTorch and CuPy on the same one, in one run.
+
+    python bench/bench_gpu.py [--parts NAME ...] [--rounds N]
+    python bench/bench_gpu.py --dry-run        # tiny, wherever harmonium has a GPU or an emulated one; nothing is written
+
+Each part checks what it times first, against float64, from fresh random inputs. Times are between CUDA events, contenders in
+turns; PyTorch runs in float32 with TF32 off and on, and in bfloat16. Products are set against the rate of a bfloat16 product
+and copies against the bandwidth of one, both measured in the run.
+
+1. product: a 4096 x 4096 matrix of zeros and ones times one of floats.
+2. cd_large: CD-1, 4096 x 4096 units, batch 4096. 3. cd_small: CD-1, 784 x 500, batch 100.
+4. fista: 65536 rows of 256 numbers on 1024 atoms, to a relative gap of 1e-4; rows and codes travel from and to the host.
+5. autoencoder: an epoch of 784-1000-500-250-30, batch 1000.
+6. agreement: the same machine of 20 hidden units trained on CPU and GPU, exact log-likelihoods compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import re
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import measure
+from harmonium import RBM, Autoencoder, _core, ops
+from measure import torch
+
+if torch is not None:
+    from torch_autoencoder import TorchAutoencoder
+    from torch_fista import fista as torch_fista
+    from torch_rbm import TorchRBM
+
+Call = Callable[[], Any]
+MODES = ("float32", "tf32", "bf16")
+
+
+class Machine:
+    """Where all run, and its clock."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.dry, self.rounds = arguments.dry_run, arguments.rounds
+        self.device = "cpu" if self.dry else "cuda"
+        self.random = np.random.default_rng(arguments.seed)
+        self.ceilings: dict[str, float] = {}
+
+    def size(self, full: int, tiny: int) -> int:
+        return tiny if self.dry else full
+
+    def tensor(self, array: np.ndarray) -> Any:
+        return torch.from_numpy(array).to(self.device)
+
+    def array(self, array: np.ndarray) -> Any:
+        """On the GPU as CuPy has it."""
+        if self.dry:
+            return array
+        import cupy
+
+        return cupy.asarray(array)
+
+    def seconds(self, call: Call) -> float:
+        """Between two events; a call of harmonium returns when it is done, so the second comes after it too."""
+        if self.dry:
+            start = time.perf_counter()
+            call()
+            return time.perf_counter() - start
+        first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        torch.cuda.synchronize()
+        first.record()
+        call()
+        last.record()
+        torch.cuda.synchronize()
+        return first.elapsed_time(last) / 1e3
+
+    def in_turns(self, contenders: dict[str, Call], repeats: int = 1) -> dict[str, list[float]]:
+        """Seconds of each, one median of `repeats` a round; a first round is not counted."""
+        taken: dict[str, list[float]] = {name: [] for name in contenders}
+        names = list(contenders)
+        for turn in range(-1, self.rounds):
+            first = max(turn, 0) % len(names)
+            for name in names[first:] + names[:first]:
+                value = statistics.median(self.seconds(contenders[name]) for _ in range(repeats))
+                if turn >= 0:
+                    taken[name].append(value)
+        return taken
+
+    def measure_ceilings(self) -> None:
+        n, m = self.size(8192, 64), self.size(1 << 30, 1 << 12)
+        a, b = (torch.randn(n, n, device=self.device, dtype=torch.bfloat16) for _ in range(2))
+        source = torch.randn(m, device=self.device)
+        to = torch.empty_like(source)
+        taken = self.in_turns({"product": lambda: a @ b, "copy": lambda: to.copy_(source)}, 10)
+        self.ceilings = {
+            "bf16 TFLOP/s": 2 * n**3 / statistics.median(taken["product"]) / 1e12,
+            "copy TB/s": 2 * source.nbytes / statistics.median(taken["copy"]) / 1e12,
+        }
+
+
+@contextlib.contextmanager
+def mode(name: str, device: str) -> Iterator[None]:
+    """PyTorch's products: float32, the same by TF32, or bfloat16 by autocast."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = name == "tf32"
+    try:
+        with torch.autocast(device, torch.bfloat16, enabled=name == "bf16"):
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def in_modes(call: Call, device: str) -> dict[str, Call]:
+    def run(name: str) -> Any:
+        with mode(name, device):
+            return call()
+
+    return {f"PyTorch {name}": lambda name=name: run(name) for name in MODES}
+
+
+def report(what: str, taken: dict[str, list[float]], **others: Any) -> dict[str, Any]:
+    """Prints and returns seconds, and how many times harmonium is faster than each peer, round by round."""
+    ours = next(iter(taken))
+    found: dict[str, Any] = {"seconds": {name: measure.spread(values) for name, values in taken.items()}, **others}
+    found["ratio"] = {name: measure.ratios(values, taken[ours]) for name, values in taken.items() if name != ours}
+    print(f"\n{what}")
+    for name, values in found["seconds"].items():
+        ratio = f"   {measure.times(found['ratio'][name])}" if name in found["ratio"] else ""
+        print(f"  {name:20}{1e3 * values['median']:12.4f} ms{ratio}")
+    for name, value in others.items():
+        print(f"  {name}: {value}")
+    return found
+
+
+# -- parts -------------------------------------------------------------------------------------------------------
+
+
+def product(machine: Machine) -> dict[str, Any]:
+    n = machine.size(4096, 70)
+    bits = machine.random.random((n, n)) < 0.5
+    W = machine.random.standard_normal((n, n), dtype=np.float32)
+    exact, scale = bits.astype(np.float64) @ W.astype(np.float64), bits.astype(np.float64) @ np.abs(W.astype(np.float64))
+    A, B, a, b = machine.array(ops.pack_bits(bits)), machine.array(W), machine.tensor(bits.astype(np.float32)), machine.tensor(W)
+    ours = {"harmonium": lambda: ops.binary_gemm(A, B, n_columns=n, device="cuda")}
+    theirs = in_modes(lambda: a @ b, machine.device)
+    if not machine.dry:
+        c = machine.array(bits.astype(np.float32))
+        theirs["CuPy float32"] = lambda: c @ B
+    errors = {}
+    for name, call in {**ours, **theirs}.items():
+        result = call()
+        result = result.get() if hasattr(result, "get") else np.asarray(result.float().cpu() if torch.is_tensor(result) else result)
+        errors[name] = float((np.abs(result.astype(np.float64) - exact) / scale).max())
+    assert errors["harmonium"] <= errors["PyTorch float32"] or machine.dry, errors
+    taken = machine.in_turns({**ours, **theirs}, machine.size(20, 1))
+    share = 6 * n**3 / statistics.median(taken["harmonium"]) / 1e12 / machine.ceilings["bf16 TFLOP/s"]
+    return report(f"binary product, {n}^3", taken, **{"largest relative error": errors, "share of the bf16 ceiling": share})
+
+
+def _cd(machine: Machine, visible: int, hidden: int, batch: int, batches: int) -> dict[str, Any]:
+    """Seconds a step: a longer fit less a shorter one, so that neither start nor copies count."""
+    X = machine.random.random((batch * batches, visible)) < 0.3
+    numbers, few, many = machine.tensor(X.astype(np.float32)), 1, 3
+    rows = {"float32": numbers, "tf32": numbers, "bf16": numbers.bfloat16()}  # in-place products are left alone by autocast
+    options = {"method": "cd", "centering": False, "learning_rate": 0.02, "batch_size": batch, "random_state": 0}
+
+    def ours(epochs: int, device: str = "cuda") -> RBM:
+        return RBM(hidden, n_iter=epochs, device=device, **options).fit(X)
+
+    def theirs(epochs: int, name: str) -> Any:
+        net = TorchRBM(
+            hidden, learning_rate=0.02, batch_size=batch, n_iter=epochs, seed=0, plain=False, device=machine.device
+        )
+        with mode(name if name == "tf32" else "float32", machine.device):
+            return net.fit(rows[name])
+
+    fitted = ours(1)
+    assert np.isfinite(fitted.components_).all() and fitted.components_.any()
+    calls: dict[str, Call] = {}
+    for epochs in (few, many):
+        calls[f"harmonium {epochs}"] = lambda epochs=epochs: ours(epochs)
+        for name in MODES:
+            calls[f"PyTorch {name} {epochs}"] = lambda epochs=epochs, name=name: theirs(epochs, name)
+    taken = machine.in_turns(calls)
+    steps = (many - few) * batches
+    names = ["harmonium", *(f"PyTorch {name}" for name in MODES)]
+    a_step = {
+        name: [max(long - short, 1e-9) / steps for short, long in zip(taken[f"{name} {few}"], taken[f"{name} {many}"], strict=True)]
+        for name in names
+    }
+    return report(f"CD-1, {visible} x {hidden}, batch {batch}, a step", a_step)
+
+
+def cd_large(machine: Machine) -> dict[str, Any]:
+    n = machine.size(4096, 40)
+    return _cd(machine, n, n, n, machine.size(16, 2))
+
+
+def cd_small(machine: Machine) -> dict[str, Any]:
+    return _cd(machine, machine.size(784, 30), machine.size(500, 20), machine.size(100, 10), machine.size(600, 3))
+
+
+def fista(machine: Machine) -> dict[str, Any]:
+    n, K, d, tol = machine.size(65536, 40), machine.size(1024, 24), machine.size(256, 9), 1e-4
+    D = machine.random.standard_normal((K, d), dtype=np.float32)
+    D /= np.linalg.norm(D, axis=1, keepdims=True)
+    H = machine.random.standard_normal((n, K), dtype=np.float32) * (machine.random.random((n, K)) < 0.02)
+    x = (H @ D + 0.1 * machine.random.standard_normal((n, d), dtype=np.float32)).astype(np.float32)
+    alpha = 0.2 * float(np.median(np.abs(x[:256] @ D.T).max(axis=1)))
+    pinned = not machine.dry
+    X, codes = torch.from_numpy(x), torch.empty(n, K)
+    if pinned:
+        X, codes = X.pin_memory(), codes.pin_memory()
+    gaps, n_iter, penalty = np.empty(n), np.empty(n, np.int32), np.full((1, 1), alpha)
+    atoms = machine.tensor(D)
+
+    def ours() -> np.ndarray:
+        codes.zero_()
+        gaps.fill(np.nan)
+        left = _core.lasso(
+            X.numpy(), D, penalty, None, "fista", tol, 10_000, False, codes.numpy(), gaps, n_iter, 0, None, "cuda"
+        )
+        assert left == 0, f"{left} rows are not done"
+        return codes.numpy()
+
+    def theirs() -> Any:
+        found, _ = torch_fista(X.to(machine.device, non_blocking=True), atoms, alpha, tol, 2000)
+        return codes.copy_(found, non_blocking=True)
+
+    largest = {}
+    for name, call in {"harmonium": ours, **in_modes(theirs, machine.device)}.items():
+        found = call()
+        if pinned:
+            torch.cuda.synchronize()
+        found = np.asarray(found, dtype=np.float64)
+        largest[name] = _largest_gap(x.astype(np.float64), D.astype(np.float64), found, alpha)
+    assert largest["harmonium"] <= tol * 1.1, largest
+    taken = machine.in_turns({"harmonium": ours, **in_modes(theirs, machine.device)})
+    return report(f"FISTA, {n} rows on {K} atoms of {d}", taken, **{"largest relative gap": largest, "steps": int(n_iter.max())})
+
+
+def _largest_gap(X: np.ndarray, D: np.ndarray, H: np.ndarray, alpha: float) -> float:
+    largest = 0.0
+    for first in range(0, len(X), 4096):
+        x, h = X[first : first + 4096], H[first : first + 4096]
+        r = x - h @ D
+        objective = 0.5 * (r**2).sum(1) + alpha * np.abs(h).sum(1)
+        s = np.minimum(1, alpha / np.abs(r @ D.T).max(1))
+        gap = objective - s * (r * x).sum(1) + 0.5 * s**2 * (r**2).sum(1)
+        largest = max(largest, float((gap / objective).max()))
+    return largest
+
+
+def autoencoder(machine: Machine) -> dict[str, Any]:
+    sizes = [20, 12, 5] if machine.dry else [784, 1000, 500, 250, 30]
+    rows, batch, few, many = machine.size(60_000, 60), machine.size(1000, 20), 1, 3
+    X = machine.random.random((rows, sizes[0]), dtype=np.float32)
+    tensor = machine.tensor(X)
+
+    def ours(epochs: int) -> Autoencoder:
+        return Autoencoder(tuple(sizes[1:]), max_iter=epochs, batch_size=batch, tol=0, random_state=0, device="cuda").fit(X)
+
+    def theirs(epochs: int) -> None:
+        net = TorchAutoencoder(sizes, tied=True, batch_size=batch, fused=True, device=machine.device)
+        for _ in range(epochs):
+            net.epoch(tensor)
+
+    assert np.isfinite(ours(1).loss_curve_).all()
+    calls: dict[str, Call] = {f"harmonium {epochs}": lambda epochs=epochs: ours(epochs) for epochs in (few, many)}
+    for epochs in (few, many):
+        for name, call in in_modes(lambda epochs=epochs: theirs(epochs), machine.device).items():
+            calls[f"{name} {epochs}"] = call
+    taken = machine.in_turns(calls)
+    an_epoch = {
+        name: [max(b - a, 1e-9) / (many - few) for a, b in zip(taken[f"{name} {few}"], taken[f"{name} {many}"], strict=True)]
+        for name in ("harmonium", *(f"PyTorch {name}" for name in MODES))
+    }
+    return report(f"autoencoder {'-'.join(map(str, sizes))}, batch {batch}, an epoch", an_epoch)
+
+
+def agreement(machine: Machine) -> dict[str, Any]:
+    X = machine.random.random((machine.size(5000, 60), machine.size(784, 20))) < 0.3
+    scores = {
+        device: RBM(machine.size(20, 6), method="cd", n_iter=1, random_state=0, device=device).fit(X).log_likelihood(X).mean()
+        for device in ("cpu", "cuda")
+    }
+    difference = abs(float(scores["cpu"] - scores["cuda"]))
+    print(f"\nCPU and GPU: log-likelihoods {scores['cpu']:.4f} and {scores['cuda']:.4f}, {difference:.2g} apart")
+    assert difference <= 0.01, scores
+    return {"log-likelihoods": scores, "difference": difference}
+
+
+PARTS = {part.__name__: part for part in (product, cd_large, cd_small, fista, autoencoder, agreement)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), metavar="NAME", help="of: " + " ".join(PARTS))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=None, help="of the inputs; fresh ones if left out")
+    parser.add_argument("--dry-run", action="store_true", help="tiny sizes, PyTorch on the CPU, nothing written")
+    parser.add_argument("--output", type=Path)
+    arguments = parser.parse_args()
+    if torch is None or not _core.cuda_available() or not (arguments.dry_run or torch.cuda.is_available()):
+        parser.error(f"PyTorch and a GPU are needed; harmonium's: {_core.cuda_status()}")
+    machine = Machine(arguments)
+    machine.measure_ceilings()
+    print(f"GPU: {_core.cuda_status()}{'; a dry run: its times mean nothing' if arguments.dry_run else ''}")
+    print(", ".join(f"{name}: {value:.3g}" for name, value in machine.ceilings.items()))
+    results = {name: PARTS[name](machine) for name in arguments.parts}
+    if arguments.dry_run:
+        return
+    name = torch.cuda.get_device_name()
+    path = measure.HERE / "results" / f"gpu-{re.sub(r'[^a-z0-9]+', '-', name.lower())}.json"
+    measure.write("gpu", {"gpu": name, "ceilings": machine.ceilings, **results}, arguments.output or path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""Where things are computed: `device` parameters, and arrays on GPUs on their way in and out.
+
+`device=None` follows the arrays: NumPy's on the CPU, those on a GPU (CuPy's, PyTorch's) there. "cuda" or "cuda:1"
+moves NumPy's to that GPU; results are NumPy's again. Arrays on a GPU are never moved unasked.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import _core
+from ._arrays import array_namespace, cast
+
+
+def is_on_gpu(X: Any) -> bool:
+    """Whether X is an array in a GPU's memory."""
+    return not isinstance(X, np.ndarray) and hasattr(X, "__cuda_array_interface__")
+
+
+def choose_device(who: str, device: str | None, X: Any = None) -> str:
+    """The device for X as the core names it: "cpu", or "cuda:" and a number. Refuses one that cannot be used.
+
+    Raises
+    ------
+    ValueError
+        Where `device` is no device's name, or X is on a GPU and `device` names another place.
+    RuntimeError
+        Where there is no such GPU, with the reason.
+    """
+    if device is None:
+        return f"cuda:{_gpu(X)}" if is_on_gpu(X) else "cpu"
+    kind, colon, number = device.partition(":") if isinstance(device, str) else ("", "", "")
+    if device != "cpu" and (kind != "cuda" or (colon and not (number.isascii() and number.isdigit()))):
+        raise ValueError(f"{who}: device={device!r} is not None, 'cpu', 'cuda' or 'cuda:' and a number")
+    chosen = "cpu" if device == "cpu" else f"cuda:{int(number or 0)}"
+    if is_on_gpu(X) and chosen != f"cuda:{_gpu(X)}":
+        raise ValueError(
+            f"{who}: device={device!r}, but a {type(X).__module__}.{type(X).__name__} on GPU {_gpu(X)} was given; "
+            "move it yourself, or leave device=None"
+        )
+    if chosen != "cpu" and not _core.cuda_available():
+        raise RuntimeError(f"{who}: device={device!r}: the GPU is {_core.cuda_status()}")
+    return chosen
+
+
+def _gpu(X: Any) -> int:
+    # Of an empty array it cannot be told: the first.
+    return max(_core.gpu_of(X.__cuda_array_interface__["data"][0]), 0)
+
+
+def numbers(X: Any) -> Any:
+    """X as a contiguous float32 or float64 array, of NumPy or where it is on a GPU; float64 stays."""
+    if is_on_gpu(X):
+        if isinstance(X, _core.DeviceArray):
+            return X
+        xp = array_namespace(X)
+        X = cast(X, "float64" if X.dtype == xp.float64 else "float32")
+        interface = X.__cuda_array_interface__
+        return xp.asarray(X, copy=True) if interface.get("strides") else X
+    X = np.asarray(X)
+    wide = X.dtype.kind == "f" and X.dtype.itemsize >= 8
+    return np.ascontiguousarray(X, dtype=np.float64 if wide else np.float32)
+
+
+def moved(X: Any, device: str) -> Any:
+    """X, in that GPU's memory if it is NumPy's."""
+    return X if device == "cpu" or is_on_gpu(X) else _core.DeviceArray(X, int(device.partition(":")[2]))
+
+
+def returned(X: Any, *given: Any) -> Any:
+    """X as NumPy's if all that was given is NumPy's."""
+    return X.numpy() if isinstance(X, _core.DeviceArray) and not any(map(is_on_gpu, given)) else X
+
+
+def hand_over_cublas() -> None:
+    """Tell the core where NVIDIA's wheel keeps cuBLASLt, which it loads when a GPU is first asked for."""
+    try:
+        nvidia = importlib.util.find_spec("nvidia")
+    except (ImportError, ValueError):
+        return
+    for folder in (nvidia.submodule_search_locations or ()) if nvidia else ():
+        for library in sorted(Path(folder).glob("*/lib/libcublasLt.so.13")):
+            _core.set_cublas_path(str(library))
+            return

@@ -1,0 +1,67 @@
+"""`sparse_encode` on a GPU, or on the emulated one: certified codes, at objectives of the CPU's; what it refuses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+
+from harmonium import _core, sparse_encode
+from test_lasso import assert_certified, penalties, problem
+
+needs_gpu = pytest.mark.skipif(not _core.cuda_available(), reason=f"GPU {_core.cuda_status()}")
+DTYPES = [np.float32, np.float64]
+
+
+@needs_gpu
+@pytest.mark.parametrize("algorithm", ["auto", "ista"])
+@pytest.mark.parametrize("form", ["number", "by atom", "by row", "by code"])
+@pytest.mark.parametrize("positive", [False, True])
+def test_codes_are_certified(form, positive, algorithm):
+    x, D, alpha = problem(13, 21, 11)
+    alpha = penalties(alpha, 13, 21)[form]
+    observed = np.random.default_rng(2).random(x.shape) < 0.7
+    for dtype in DTYPES:
+        for mask in (None, observed):
+            X, atoms = x.astype(dtype), D.astype(dtype)
+            options = {"alpha": alpha, "positive": positive, "mask": mask}
+            codes, gaps = sparse_encode(X, atoms, return_gap=True, algorithm=algorithm, device="cuda", **options)
+            assert codes.dtype == dtype and codes.any()
+            best = sparse_encode(X.astype(np.float64), atoms.astype(np.float64), tol=1e-12, **options)
+            assert_certified(X, atoms, alpha, codes, gaps, positive=positive, observed=mask, best=best)
+
+
+@needs_gpu
+@pytest.mark.parametrize("scale", [1e-6, 1e6, 1e30])
+def test_data_of_any_size(scale):
+    """1e30 squared is beyond float32: the steps in float64 start from where nothing has been done."""
+    x, D, alpha = problem(9, 24, 10)
+    codes, gaps = sparse_encode(scale * x, D, alpha=scale * alpha, return_gap=True, device="cuda")
+    unit, unit_gaps = codes / scale, gaps / scale**2
+    assert_certified(x, D, alpha, unit, unit_gaps, best=sparse_encode(x, D, alpha=alpha, tol=1e-12))
+
+
+@needs_gpu
+def test_rows_that_are_not_done_are_told_of():
+    x, D, alpha = problem(9, 24, 10)
+    with pytest.warns(ConvergenceWarning, match="of 9 rows stopped at max_iter=2"):
+        sparse_encode(x, D, alpha=alpha, max_iter=2, device="cuda")
+
+
+@needs_gpu
+def test_the_same_call_gives_the_same_bits():
+    x, D, alpha = problem(150, 30, 10)
+    first, again = (sparse_encode(x, D, alpha=alpha, device="cuda") for _ in range(2))
+    assert first.tobytes() == again.tobytes()
+
+
+def test_refusals():
+    x, D, alpha = problem(3, 4, 5)
+    for algorithm in ("cd", "lasso_cd", "lasso_lars"):
+        with pytest.raises(ValueError, match=f"algorithm='{algorithm}' does not run on device='cuda'; there 'fista'"):
+            sparse_encode(x, D, alpha=alpha, algorithm=algorithm, device="cuda")
+    with pytest.raises(ValueError, match="sparse_encode: device='tpu' is not None"):
+        sparse_encode(x, D, alpha=alpha, device="tpu")
+    if not _core.cuda_available():
+        with pytest.raises(RuntimeError, match="sparse_encode: device='cuda': the GPU is off"):
+            sparse_encode(x, D, alpha=alpha, device="cuda")
