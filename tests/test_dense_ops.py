@@ -226,7 +226,7 @@ def test_contraction_is_the_norm_of_the_jacobian(dtype, activation, sizes):
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "softplus"])
-@pytest.mark.parametrize("sizes", [(6, 4), (6, 4, 5), (5, 4, 3, 4)])
+@pytest.mark.parametrize("sizes", [(6, 4), (6, 4, 5), (5, 4, 3, 4), (3, 7, 4)])  # the last is wider above than below
 def test_gradient_of_the_contraction_by_central_differences(activation, sizes):
     layers = contraction_layers(activation, sizes, n=3)
     given = [(w, f, reference.activate(f, z)) for w, f, z in layers]
@@ -244,6 +244,29 @@ def test_gradient_of_the_contraction_by_central_differences(activation, sizes):
                 array[place] = value
                 numeric[place] = 0.5 * (above - below) / (2 * h)
             tolerance.converged(gradient, numeric, np.abs(numeric).max(), 1e-6)
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "softplus"])
+@pytest.mark.parametrize("sizes", [(70, 40, 33), (30, 60, 20, 7)])
+def test_contraction_of_many_rows_is_that_of_each(activation, sizes):
+    """Rows are worked on side by side, and by way of W^T W where that is less work."""
+    layers = contraction_layers(activation, sizes, n=150)
+    given = [(w, f, reference.activate(f, z)) for w, f, z in layers]
+    penalty, by_weights, by_inputs = _core.contraction_float64(given, 0.5)
+    one = [_core.contraction_float64([(w, f, a[i : i + 1].copy()) for w, f, a in given], 0.5) for i in range(150)]
+    absolute = [(np.abs(w), "identity", a) for w, _, a in given]  # slopes and curvatures are at most 1
+    size, by_absolute, _ = _core.contraction_float64(absolute, 0.5)
+    terms = 4 * sum(sizes)
+    tolerance.near_sum(penalty, np.concatenate([p for p, _, _ in one]), size, terms)
+    for layer in range(len(sizes) - 1):
+        tolerance.near_sum(by_weights[layer], sum(w[layer] for _, w, _ in one), by_absolute[layer], terms + 150)
+        rows = np.concatenate([z[layer] for _, _, z in one])
+        tolerance.near_sum(by_inputs[layer], rows, np.broadcast_to(size[:, None], rows.shape), terms)
+    as_32 = [(w.astype(np.float32), f, a.astype(np.float32)) for w, f, a in given]
+    rounded = [(w.astype(np.float64), f, a.astype(np.float64)) for w, f, a in as_32]
+    _, expected, _ = _core.contraction_float64(rounded, 0.5)
+    for found, exact, bound in zip(_core.contraction_float32(as_32, 0.5)[1], expected, by_absolute, strict=True):
+        tolerance.near_sum(found, exact, bound, terms + 150)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -35,14 +35,15 @@ public:
     template <class Before>
     bool check(double loss, const Before& before, const AutoencoderOptions& options, std::uint64_t epochs) {
         if (!begun_) first_ = loss, begun_ = true;
-        if (sensible(loss)) return false;
-        first_ = before();
-        if (!sensible(loss)) throw_diverged(message("a loss of ", loss, " a row, ", first_, " at first"), options, epochs);
+        if (sensible(loss, first_)) return false;
+        // Of this batch alone: what far rows cost says nothing of the others.
+        const double then = before();
+        if (!sensible(loss, then)) throw_diverged(message("a loss of ", loss, " a row, ", then, " before"), options, epochs);
         return true;
     }
 
 private:
-    bool sensible(double loss) const { return std::isfinite(loss) && loss < 1e3 * (std::abs(first_) + 1); }
+    static bool sensible(double loss, double before) { return std::isfinite(loss) && loss < 1e3 * (std::abs(before) + 1); }
     bool begun_ = false;
     double first_ = 0;
 };

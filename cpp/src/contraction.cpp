@@ -38,86 +38,134 @@ void one_layer(Context& context, const ContractionLayer<T>& layer, T scale, doub
     });
 }
 
-// T_l = W_l C_l and C_l = S_l T_(l+1), from C_L = S_L down to T_1 = J; all are as wide as the last layer.
+// T_l = W_l C_l and C_l = S_l T_(l+1), from C_L = S_L down to T_1 = J; all are as wide as the last layer. Some rows of the
+// batch are worked on together: their T_l (and C_l) stand side by side, so that one product serves them all.
+// Where it is less work, G = W_1^T W_1 stands in for W_1: norm(J)^2 = sum of C_1 * (G C_1), and its gradient by W_1 is
+// 2 W_1 times the sum over rows of C_1 C_1^T.
 template <class T>
 class Chain {
 public:
     Chain(Context& context, const std::vector<ContractionLayer<T>>& layers, T* scratch)
-        : context_(context), layers_(layers), width_(layers.back().weights.cols) {
-        T* next = scratch;
-        std::int64_t tallest = 0;
-        for (const auto& layer : layers) {
-            products_.push_back({next, layer.weights.rows, width_}), next += layer.weights.rows * width_;
-            scaled_.push_back({next, layer.weights.cols, width_}), next += layer.weights.cols * width_;
-            slopes_.push_back(next), next += layer.weights.cols;
-            tallest = std::max({tallest, layer.weights.rows, layer.weights.cols});
+        : context_(context), layers_(layers), width_(layers.back().weights.cols), most_(rows_at_once(layers)) {
+        const Matrix<const T> w = layers[0].weights;
+        const std::int64_t rows = layers[0].output.rows;
+        // Its sums cancel more: only for training, where the gradient takes most of the work.
+        if (layers[0].gradient && 2 * w.cols * width_ * rows + 2 * w.rows * w.cols < 3 * w.rows * width_ * rows) {
+            gram_ = {scratch, w.cols, w.cols};
+            outer_ = {scratch + w.cols * w.cols, w.cols, w.cols};
+            gemm<T>(context_, T(1), w, true, w, false, T(0), gram_);
+            std::fill_n(outer_.data, w.cols * w.cols, T(0));
         }
-        by_product_ = next;
-        by_scaled_ = next + tallest * width_;
+        T* next = scratch + 2 * w.cols * w.cols;
+        for (const auto& layer : layers) {
+            products_.push_back(next), next += std::max(layer.weights.rows, layer.weights.cols) * width_ * most_;
+            scaled_.push_back(next), next += layer.weights.cols * width_ * most_;
+            slopes_.push_back(next), next += layer.weights.cols * most_;
+        }
+        by_scaled_ = next;
     }
 
     static std::int64_t size(const std::vector<ContractionLayer<T>>& layers) {
-        const std::int64_t width = layers.back().weights.cols;
-        std::int64_t total = 0, tallest = 0;
-        for (const auto& layer : layers) {
-            total += (layer.weights.rows + layer.weights.cols) * width + layer.weights.cols;
-            tallest = std::max({tallest, layer.weights.rows, layer.weights.cols});
-        }
-        return total + 2 * tallest * width;
+        return 2 * layers[0].weights.cols * layers[0].weights.cols + rows_at_once(layers) * size_of_row(layers);
     }
 
-    // norm(J)^2 at a row.
-    double forward(std::int64_t row) {
+    std::int64_t rows_at_once() const { return most_; }
+
+    // penalty[i] = norm(J)^2 at `rows` rows of the batch from `first` on.
+    void forward(std::int64_t first, std::int64_t rows, double* penalty) {
+        const std::size_t last = layers_.size() - 1;
         for (std::size_t l = layers_.size(); l-- > 0;) {
             const auto& layer = layers_[l];
-            kernels_.slopes(layer.activation, layer.output.row(row), layer.weights.cols, slopes_[l]);
-            if (l + 1 == layers_.size()) {
-                kernels_.scale_columns(layer.weights, slopes_[l], false, products_[l]);
-            } else {
-                kernels_.scale_rows(products_[l + 1], slopes_[l], scaled_[l]);
-                gemm<T>(context_, T(1), layer.weights, false, scaled_[l], false, T(0), products_[l]);
-            }
+            const bool by_gram = l == 0 && gram_;
+            const Matrix<T> product = side_by_side(products_[l], by_gram ? gram_.rows : layer.weights.rows, rows);
+            const Matrix<T> scaled = side_by_side(scaled_[l], layer.weights.cols, rows);
+            context_.parallel_for(rows, [&](std::int64_t i, int) {
+                T* slopes = slopes_of(l, i);
+                kernels_.slopes(layer.activation, layer.output.row(first + i), layer.weights.cols, slopes);
+                if (l == last) kernels_.scale_columns(layer.weights, slopes, false, of_row(product, i));
+                else kernels_.scale_rows(of_row(side_by_side(products_[l + 1], layer.weights.cols, rows), i), slopes, of_row(scaled, i));
+            });
+            if (l < last) gemm<T>(context_, T(1), by_gram ? Matrix<const T>(gram_) : layer.weights, false, scaled, false, T(0), product);
         }
-        double sum = 0;
-        for (std::int64_t i = 0; i < products_[0].rows; ++i) {
-            for (std::int64_t k = 0; k < width_; ++k) {
-                const auto value = static_cast<double>(products_[0].row(i)[k]);
-                sum += value * value;
-            }
-        }
-        return sum;
+        const Matrix<T> above = lowest(rows), below = gram_ ? side_by_side(scaled_[0], gram_.rows, rows) : above;
+        context_.parallel_for(rows, [&](std::int64_t i, int) {
+            penalty[i] = std::max(0.0, kernels_.dot(of_row(above, i), of_row(below, i)));
+        });
     }
 
-    void backward(std::int64_t row, T scale) {
+    // Of the same rows, after forward.
+    void backward(std::int64_t first, std::int64_t rows, T scale) {
         const std::size_t last = layers_.size() - 1;
-        Matrix<T> by_product(by_product_, products_[0].rows, width_);
-        for (std::int64_t i = 0; i < by_product.rows * width_; ++i) by_product.data[i] = 2 * scale * products_[0].data[i];
+        Matrix<T> by_product = lowest(rows);
+        context_.parallel_for(by_product.rows, [&](std::int64_t h, int) {
+            for (std::int64_t j = 0; j < by_product.cols; ++j) by_product.row(h)[j] *= 2 * scale;
+        });
         for (std::size_t l = 0; l < last; ++l) {
             const auto& layer = layers_[l];
-            gemm<T>(context_, T(1), by_product, false, scaled_[l], true, T(1), layer.gradient);
-            const Matrix<T> by_scaled(by_scaled_, layer.weights.cols, width_);
-            gemm<T>(context_, T(1), layer.weights, true, by_product, false, T(0), by_scaled);
-            kernels_.row_dots(by_scaled, products_[l + 1], layer.delta.row(row));
-            by_product = Matrix<T>(by_product_, layer.weights.cols, width_);
-            kernels_.scale_rows(by_scaled, slopes_[l], by_product);
+            const Matrix<T> scaled = side_by_side(scaled_[l], layer.weights.cols, rows);
+            Matrix<T> by_scaled = by_product;  // as G C_1 is already
+            if (l == 0 && gram_) {
+                gemm<T>(context_, T(1), scaled, false, scaled, true, T(1), outer_);
+            } else {
+                by_scaled = side_by_side(by_scaled_, layer.weights.cols, rows);
+                gemm<T>(context_, T(1), by_product, false, scaled, true, T(1), layer.gradient);
+                gemm<T>(context_, T(1), layer.weights, true, by_product, false, T(0), by_scaled);
+            }
+            by_product = side_by_side(products_[l + 1], layer.weights.cols, rows);
+            context_.parallel_for(rows, [&](std::int64_t i, int) {
+                kernels_.row_dots(of_row(by_scaled, i), of_row(by_product, i), layer.delta.row(first + i));
+                kernels_.scale_rows(of_row(by_scaled, i), slopes_of(l, i), of_row(by_product, i));  // the product is done with
+            });
         }
         const auto& top = layers_[last];
-        kernels_.scale_columns(by_product, slopes_[last], true, top.gradient);
-        kernels_.column_dots(by_product, top.weights, top.delta.row(row));
-        for (const auto& layer : layers_) {
-            kernels_.times_curvatures(layer.activation, layer.output.row(row), layer.weights.cols, layer.delta.row(row));
-        }
+        const EvenBlocks blocks(top.weights.rows, 64);
+        context_.parallel_for(blocks.count, [&](std::int64_t b, int) {
+            for (std::int64_t i = 0; i < rows; ++i) {
+                kernels_.scale_columns(of_row(by_product, i).rows_from(blocks.first(b), blocks.size(b)), slopes_of(last, i), true,
+                                       top.gradient.rows_from(blocks.first(b), blocks.size(b)));
+            }
+        });
+        context_.parallel_for(rows, [&](std::int64_t i, int) {
+            kernels_.column_dots(of_row(by_product, i), top.weights, top.delta.row(first + i));
+            for (const auto& layer : layers_) {
+                kernels_.times_curvatures(layer.activation, layer.output.row(first + i), layer.weights.cols, layer.delta.row(first + i));
+            }
+        });
+    }
+
+    // After the last rows.
+    void finish(T scale) {
+        if (gram_) gemm<T>(context_, 2 * scale, layers_[0].weights, false, outer_, false, T(1), layers_[0].gradient);
     }
 
 private:
+    static std::int64_t size_of_row(const std::vector<ContractionLayer<T>>& layers) {
+        const std::int64_t width = layers.back().weights.cols;
+        std::int64_t total = 0, tallest = 0;
+        for (const auto& layer : layers) {
+            total += (std::max(layer.weights.rows, layer.weights.cols) + layer.weights.cols) * width + layer.weights.cols;
+            tallest = std::max({tallest, layer.weights.rows, layer.weights.cols});
+        }
+        return total + 2 * tallest * width;  // of which the second is the GPU's
+    }
+    // By the layers alone: it says in what order gradients are added up.
+    static std::int64_t rows_at_once(const std::vector<ContractionLayer<T>>& layers) {
+        constexpr std::int64_t bytes = std::int64_t(1) << 24;
+        return std::clamp<std::int64_t>(bytes / static_cast<std::int64_t>(sizeof(T)) / size_of_row(layers), 1, 64);
+    }
+
+    Matrix<T> side_by_side(T* data, std::int64_t height, std::int64_t rows) const { return {data, height, rows * width_}; }
+    Matrix<T> lowest(std::int64_t rows) const { return side_by_side(products_[0], gram_ ? gram_.rows : layers_[0].weights.rows, rows); }
+    Matrix<T> of_row(Matrix<T> all, std::int64_t i) const { return {all.data + i * width_, all.rows, width_, all.stride}; }
+    T* slopes_of(std::size_t layer, std::int64_t i) const { return slopes_[layer] + i * layers_[layer].weights.cols; }
+
     Context& context_;
     const std::vector<ContractionLayer<T>>& layers_;
     const ContractionKernels<T>& kernels_ = contraction_kernels<T>();
-    std::int64_t width_;
-    std::vector<Matrix<T>> products_, scaled_;
-    std::vector<T*> slopes_;
-    T* by_product_ = nullptr;
+    std::int64_t width_, most_;
+    std::vector<T*> products_, scaled_, slopes_;
     T* by_scaled_ = nullptr;
+    Matrix<T> gram_, outer_;
 };
 
 }  // namespace
@@ -141,10 +189,12 @@ void contraction(Context& context, const std::vector<ContractionLayer<T>>& layer
     }
     if (layers.size() == 1) return one_layer(context, layers[0], scale, penalty, scratch);
     Chain<T> chain(context, layers, scratch);
-    for (std::int64_t i = 0; i < rows; ++i) {
-        penalty[i] = chain.forward(i);
-        if (layers[0].delta) chain.backward(i, scale);
+    for (std::int64_t first = 0; first < rows; first += chain.rows_at_once()) {
+        const std::int64_t count = std::min(chain.rows_at_once(), rows - first);
+        chain.forward(first, count, penalty + first);
+        if (layers[0].delta) chain.backward(first, count, scale);
     }
+    chain.finish(scale);
 }
 
 template <class T>

@@ -92,14 +92,28 @@ void scale_rows(Matrix<const T> m, const T* s, Matrix<T> out) {
 }
 
 template <class T>
-void row_dots(Matrix<const T> a, Matrix<const T> b, T* out) {
-    for (std::int64_t i = 0; i < a.rows; ++i) {
-        T partial[16] = {};
-        for (std::int64_t j = 0; j < a.cols; ++j) partial[j % 16] += a.row(i)[j] * b.row(i)[j];
-        T sum = 0;
-        for (const T value : partial) sum += value;
-        out[i] = sum;
+HARMONIUM_INLINE T dot(const T* a, const T* b, std::int64_t n) {
+    T partial[16] = {};  // as many whatever the level
+    std::int64_t j = 0;
+    for (; j + 16 <= n; j += 16) {
+        for (int k = 0; k < 16; ++k) partial[k] += a[j + k] * b[j + k];
     }
+    for (int k = 0; j + k < n; ++k) partial[k] += a[j + k] * b[j + k];
+    T sum = 0;
+    for (const T value : partial) sum += value;
+    return sum;
+}
+
+template <class T>
+void row_dots(Matrix<const T> a, Matrix<const T> b, T* out) {
+    for (std::int64_t i = 0; i < a.rows; ++i) out[i] = dot(a.row(i), b.row(i), a.cols);
+}
+
+template <class T>
+double dot(Matrix<const T> a, Matrix<const T> b) {
+    double sum = 0;
+    for (std::int64_t i = 0; i < a.rows; ++i) sum += static_cast<double>(dot(a.row(i), b.row(i), a.cols));
+    return sum;
 }
 
 template <class T>
@@ -113,7 +127,7 @@ namespace HARMONIUM_LEVEL {
 template <class T>
 ContractionKernels<T> contraction_kernels() {
     return {column_squares<T>, layer_row<T>, slope_squares<T>, slopes<T>, times_curvatures<T>,
-            scale_columns<T>,  scale_rows<T>, row_dots<T>, column_dots<T>};
+            scale_columns<T>,  scale_rows<T>, row_dots<T>,      column_dots<T>, dot<T>};
 }
 template ContractionKernels<float> contraction_kernels<float>();
 template ContractionKernels<double> contraction_kernels<double>();

@@ -23,6 +23,8 @@ struct ContractionKernels {
     // The sums of a(i, j) b(i, j) along rows, along columns.
     void (*row_dots)(Matrix<const T> a, Matrix<const T> b, T* out);
     void (*column_dots)(Matrix<const T> a, Matrix<const T> b, T* out);
+    // The sum of all a(i, j) b(i, j).
+    double (*dot)(Matrix<const T> a, Matrix<const T> b);
 };
 
 HARMONIUM_DECLARE_KERNELS(ContractionKernels, contraction_kernels)

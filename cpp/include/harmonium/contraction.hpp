@@ -20,8 +20,8 @@ struct ContractionLayer {
     Matrix<T> delta;             // n x H: set to scale times the derivative by z at fixed W, backpropagation adds it
 };
 
-// penalty[i] = norm(J_i)^2. One layer: sum_j f'(z_j)^2 norm(W_j)^2, and no J is formed (eq. 6 there); several: J is, row by
-// row, as W_1 S_1 W_2 S_2 ..., S the diagonals of slopes; its gradient runs back along that product.
+// penalty[i] = norm(J_i)^2. One layer: sum_j f'(z_j)^2 norm(W_j)^2, and no J is formed (eq. 6 there); several: as the product
+//   W_1 S_1 W_2 S_2 ..., S the diagonals of slopes, of some rows at a time; its gradient runs back along that product.
 //   scratch: contraction_scratch(layers) values. Throws std::invalid_argument.
 template <class T>
 void contraction(Context& context, const std::vector<ContractionLayer<T>>& layers, T scale, double* penalty, T* scratch);

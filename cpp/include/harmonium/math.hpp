@@ -9,6 +9,14 @@
 
 #include "harmonium/philox.hpp"
 
+// A loop within a loop is unrolled too late for the outer one to be vectorised, unless it is asked for.
+#define HARMONIUM_PRAGMA(text) _Pragma(#text)
+#if defined(__GNUC__)
+#define HARMONIUM_UNROLL(times) HARMONIUM_PRAGMA(GCC unroll times)
+#else
+#define HARMONIUM_UNROLL(times)
+#endif
+
 namespace harmonium {
 
 namespace detail {
@@ -112,6 +120,7 @@ HARMONIUM_HOST_DEVICE inline double log1p_unit(double y) {
     const double s = y / (2.0 + y);
     const double s2 = s * s;
     double p = 1.0 / 33.0;
+    HARMONIUM_UNROLL(15)
     for (int k = 31; k >= 3; k -= 2) p = detail::multiply_add(p, s2, 1.0 / k);
     return 2.0 * s * detail::multiply_add(p, s2, 1.0);
 }
@@ -125,15 +134,17 @@ HARMONIUM_HOST_DEVICE inline T softplus(T x) {
 
 // log(x) for normal x > 0: x = 2^n m with m in [sqrt(1/2), sqrt(2)), log m = 2 artanh((m - 1) / (m + 1)). Max 4 ulp.
 HARMONIUM_HOST_DEVICE inline double log(double x) {
-    auto bits = detail::bits_as<std::int64_t>(x);
-    const std::int64_t shift = bits - 0x3FE6A09E667F3BCD;  // bits of sqrt(1/2)
-    const std::int64_t n = shift >> 52;
-    const double m = detail::bits_as<double>(bits - n * (std::int64_t(1) << 52));
+    // n + 1023, never negative: vectors before AVX-512 have no signed shift of 64 bits, nor a conversion to double.
+    const auto bits = detail::bits_as<std::uint64_t>(x);
+    const std::uint64_t one = 0x3FF0000000000000, root_of_half = 0x3FE6A09E667F3BCD;  // bits of 1 and of sqrt(1/2)
+    const std::uint64_t biased = (bits - root_of_half + one) >> 52;
+    const double m = detail::bits_as<double>(bits - (biased << 52) + one);
     const double s = (m - 1.0) / (m + 1.0);
     const double s2 = s * s;
     double p = 1.0 / 23.0;
+    HARMONIUM_UNROLL(10)
     for (int k = 21; k >= 3; k -= 2) p = detail::multiply_add(p, s2, 1.0 / k);
-    const auto scale = static_cast<double>(n);
+    const double scale = detail::bits_as<double>(biased | 0x4330000000000000) - (0x1p52 + 1023.0);
     return detail::multiply_add(scale, 6.93147180369123816490e-01,
                         detail::multiply_add(scale, 1.90821492927058770002e-10, 2.0 * s * detail::multiply_add(p, s2, 1.0)));
 }
@@ -143,9 +154,7 @@ template <class T>
 HARMONIUM_HOST_DEVICE inline T tanh(T x) {
     const T magnitude = x < 0 ? -x : x, square = x * x;
     T above = 1, below = 1, last_above = 0, last_below = 1;  // convergents by their recurrence: one division
-#if defined(__GNUC__)
-#pragma GCC unroll 8
-#endif
+    HARMONIUM_UNROLL(8)
     for (int k = 1; k <= (sizeof(T) == 4 ? 4 : 7); ++k) {
         const T odd = static_cast<T>(2 * k + 1);
         const T a = detail::multiply_add(square, last_above, odd * above), b = detail::multiply_add(square, last_below, odd * below);

@@ -17,17 +17,20 @@ HARMONIUM_HOST_DEVICE inline double inside(T uniform) {
 HARMONIUM_HOST_DEVICE inline double normal_quantile(double u) {
     const double tail = u < 0.5 ? u : 1.0 - u;
     const double q = __builtin_sqrt(-2.0 * log(tail));
-    const double outer =
+    const double outer_above =
         (((((-7.784894002430293e-03 * q - 3.223964580411365e-01) * q - 2.400758277161838e+00) * q - 2.549732539343734e+00) * q +
-          4.374664141464968e+00) * q + 2.938163982698783e+00) /
+          4.374664141464968e+00) * q + 2.938163982698783e+00);
+    const double outer_below =
         ((((7.784695709041462e-03 * q + 3.224671290700398e-01) * q + 2.445134137142996e+00) * q + 3.754408661907416e+00) * q + 1.0);
     const double d = u - 0.5, r = d * d;
-    const double inner =
+    const double inner_above =
         (((((-3.969683028665376e+01 * r + 2.209460984245205e+02) * r - 2.759285104469687e+02) * r + 1.383577518672690e+02) * r -
-          3.066479806614716e+01) * r + 2.506628277459239e+00) * d /
+          3.066479806614716e+01) * r + 2.506628277459239e+00) * d;
+    const double inner_below =
         (((((-5.447609879822406e+01 * r + 1.615858368580409e+02) * r - 1.556989798598866e+02) * r + 6.680131188771972e+01) * r -
           1.328068155288572e+01) * r + 1.0);
-    return tail >= 0.02425 ? inner : u < 0.5 ? outer : -outer;
+    const bool inner = tail >= 0.02425;
+    return (inner ? inner_above : u < 0.5 ? outer_above : -outer_above) / (inner ? inner_below : outer_below);  // one division
 }
 
 // (1 - Phi(x)) / phi(x), Mills' ratio; beyond 5 by Laplace's continued fraction, 40 terms: 1e-15 relative.
