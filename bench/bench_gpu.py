@@ -142,8 +142,16 @@ def product(machine: Machine) -> dict[str, Any]:
     n = machine.size(4096, 70)
     bits = machine.random.random((n, n)) < 0.5
     W = machine.random.standard_normal((n, n), dtype=np.float32)
-    exact, scale = bits.astype(np.float64) @ W.astype(np.float64), bits.astype(np.float64) @ np.abs(W.astype(np.float64))
-    A, B, a, b = machine.array(ops.pack_bits(bits)), machine.array(W), machine.tensor(bits.astype(np.float32)), machine.tensor(W)
+    exact, scale = (
+        bits.astype(np.float64) @ W.astype(np.float64),
+        bits.astype(np.float64) @ np.abs(W.astype(np.float64)),
+    )
+    A, B, a, b = (
+        machine.array(ops.pack_bits(bits)),
+        machine.array(W),
+        machine.tensor(bits.astype(np.float32)),
+        machine.tensor(W),
+    )
     ours = {"harmonium": lambda: ops.binary_gemm(A, B, n_columns=n, device="cuda")}
     theirs = in_modes(lambda: a @ b, machine.device)
     if not machine.dry:
@@ -152,19 +160,29 @@ def product(machine: Machine) -> dict[str, Any]:
     errors = {}
     for name, call in {**ours, **theirs}.items():
         result = call()
-        result = result.get() if hasattr(result, "get") else np.asarray(result.float().cpu() if torch.is_tensor(result) else result)
+        result = (
+            result.get()
+            if hasattr(result, "get")
+            else np.asarray(result.float().cpu() if torch.is_tensor(result) else result)
+        )
         errors[name] = float((np.abs(result.astype(np.float64) - exact) / scale).max())
     assert errors["harmonium"] <= errors["PyTorch float32"] or machine.dry, errors
     taken = machine.in_turns({**ours, **theirs}, machine.size(20, 1))
     share = 6 * n**3 / statistics.median(taken["harmonium"]) / 1e12 / machine.ceilings["bf16 TFLOP/s"]
-    return report(f"binary product, {n}^3", taken, **{"largest relative error": errors, "share of the bf16 ceiling": share})
+    return report(
+        f"binary product, {n}^3", taken, **{"largest relative error": errors, "share of the bf16 ceiling": share}
+    )
 
 
 def _cd(machine: Machine, visible: int, hidden: int, batch: int, batches: int) -> dict[str, Any]:
     """Seconds a step: a longer fit less a shorter one, so that neither start nor copies count."""
     X = machine.random.random((batch * batches, visible)) < 0.3
     numbers, few, many = machine.tensor(X.astype(np.float32)), 1, 3
-    rows = {"float32": numbers, "tf32": numbers, "bf16": numbers.bfloat16()}  # in-place products are left alone by autocast
+    rows = {
+        "float32": numbers,
+        "tf32": numbers,
+        "bf16": numbers.bfloat16(),
+    }  # in-place products are left alone by autocast
     options = {"method": "cd", "centering": False, "learning_rate": 0.02, "batch_size": batch, "random_state": 0}
 
     def ours(epochs: int, device: str = "cuda") -> RBM:
@@ -188,7 +206,10 @@ def _cd(machine: Machine, visible: int, hidden: int, batch: int, batches: int) -
     steps = (many - few) * batches
     names = ["harmonium", *(f"PyTorch {name}" for name in MODES)]
     a_step = {
-        name: [max(long - short, 1e-9) / steps for short, long in zip(taken[f"{name} {few}"], taken[f"{name} {many}"], strict=True)]
+        name: [
+            max(long - short, 1e-9) / steps
+            for short, long in zip(taken[f"{name} {few}"], taken[f"{name} {many}"], strict=True)
+        ]
         for name in names
     }
     return report(f"CD-1, {visible} x {hidden}, batch {batch}, a step", a_step)
@@ -239,7 +260,9 @@ def fista(machine: Machine) -> dict[str, Any]:
         largest[name] = _largest_gap(x.astype(np.float64), D.astype(np.float64), found, alpha)
     assert largest["harmonium"] <= tol * 1.1, largest
     taken = machine.in_turns({"harmonium": ours, **in_modes(theirs, machine.device)})
-    return report(f"FISTA, {n} rows on {K} atoms of {d}", taken, **{"largest relative gap": largest, "steps": int(n_iter.max())})
+    return report(
+        f"FISTA, {n} rows on {K} atoms of {d}", taken, **{"largest relative gap": largest, "steps": int(n_iter.max())}
+    )
 
 
 def _largest_gap(X: np.ndarray, D: np.ndarray, H: np.ndarray, alpha: float) -> float:
@@ -261,7 +284,9 @@ def autoencoder(machine: Machine) -> dict[str, Any]:
     tensor = machine.tensor(X)
 
     def ours(epochs: int) -> Autoencoder:
-        return Autoencoder(tuple(sizes[1:]), max_iter=epochs, batch_size=batch, tol=0, random_state=0, device="cuda").fit(X)
+        return Autoencoder(
+            tuple(sizes[1:]), max_iter=epochs, batch_size=batch, tol=0, random_state=0, device="cuda"
+        ).fit(X)
 
     def theirs(epochs: int) -> None:
         net = TorchAutoencoder(sizes, tied=True, batch_size=batch, fused=True, device=machine.device)
@@ -275,7 +300,10 @@ def autoencoder(machine: Machine) -> dict[str, Any]:
             calls[f"{name} {epochs}"] = call
     taken = machine.in_turns(calls)
     an_epoch = {
-        name: [max(b - a, 1e-9) / (many - few) for a, b in zip(taken[f"{name} {few}"], taken[f"{name} {many}"], strict=True)]
+        name: [
+            max(b - a, 1e-9) / (many - few)
+            for a, b in zip(taken[f"{name} {few}"], taken[f"{name} {many}"], strict=True)
+        ]
         for name in ("harmonium", *(f"PyTorch {name}" for name in MODES))
     }
     return report(f"autoencoder {'-'.join(map(str, sizes))}, batch {batch}, an epoch", an_epoch)
@@ -284,7 +312,10 @@ def autoencoder(machine: Machine) -> dict[str, Any]:
 def agreement(machine: Machine) -> dict[str, Any]:
     X = machine.random.random((machine.size(5000, 60), machine.size(784, 20))) < 0.3
     scores = {
-        device: RBM(machine.size(20, 6), method="cd", n_iter=1, random_state=0, device=device).fit(X).log_likelihood(X).mean()
+        device: RBM(machine.size(20, 6), method="cd", n_iter=1, random_state=0, device=device)
+        .fit(X)
+        .log_likelihood(X)
+        .mean()
         for device in ("cpu", "cuda")
     }
     difference = abs(float(scores["cpu"] - scores["cuda"]))
@@ -298,7 +329,9 @@ PARTS = {part.__name__: part for part in (product, cd_large, cd_small, fista, au
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), metavar="NAME", help="of: " + " ".join(PARTS))
+    parser.add_argument(
+        "--parts", nargs="+", choices=PARTS, default=list(PARTS), metavar="NAME", help="of: " + " ".join(PARTS)
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=None, help="of the inputs; fresh ones if left out")
     parser.add_argument("--dry-run", action="store_true", help="tiny sizes, PyTorch on the CPU, nothing written")
