@@ -1,15 +1,16 @@
 """harmonium on a GPU beside PyTorch and CuPy on the same one, in one run.
 
     python bench/bench_gpu.py [--parts NAME ...] [--rounds N]
-    python bench/bench_gpu.py --dry-run        # tiny, wherever harmonium has a GPU or an emulated one; nothing is written
+    python bench/bench_gpu.py --dry-run        # tiny, on an emulated GPU too; nothing is written
 
-Each part checks what it times first, against float64, from fresh random inputs. Times are between CUDA events, contenders in
-turns; PyTorch runs in float32 with TF32 off and on, and in bfloat16. Products are set against the rate of a bfloat16 product
-and copies against the bandwidth of one, both measured in the run.
+Each part checks what it times first, against float64, from fresh random inputs. Times are between CUDA events,
+contenders in turns; PyTorch runs in float32 with TF32 off and on, and in bfloat16. The rate of a bfloat16 product and
+the bandwidth of a copy are measured in the run.
 
 1. product: a 4096 x 4096 matrix of zeros and ones times one of floats.
 2. cd_large: CD-1, 4096 x 4096 units, batch 4096. 3. cd_small: CD-1, 784 x 500, batch 100.
-4. fista: 65536 rows of 256 numbers on 1024 atoms, to a relative gap of 1e-4; rows and codes travel from and to the host.
+4. fista: 65536 rows of 256 numbers on 1024 atoms, to a relative gap of 1e-4; rows and codes travel from and to the
+   host.
 5. autoencoder: an epoch of 784-1000-500-250-30, batch 1000.
 6. agreement: the same machine of 20 hidden units trained on CPU and GPU, exact log-likelihoods compared.
 """
