@@ -175,8 +175,8 @@ class UnitsRBM(UnitScoresRBM):
         who = f"{type(self).__name__}.{'fit' if fresh else 'partial_fit'}"
         if choose_device(who, self.device) != "cpu":
             raise ValueError(
-                f"{who}: device={self.device!r} trains bernoulli units by method='cd' or 'pcd' without l1, sparsity_cost, "
-                f"missing entries or sample_weight; visible={self.visible!r:.60}, hidden={self.hidden!r}, "
+                f"{who}: device={self.device!r} trains bernoulli units by method='cd' or 'pcd' without l1, "
+                f"sparsity_cost, missing entries or sample_weight; visible={self.visible!r:.60}, hidden={self.hidden!r}, "
                 f"method={self.method!r} and these run with device=None or 'cpu'"
             )
         sparse = "csr" if self.__sklearn_tags__().input_tags.sparse else False
