@@ -176,8 +176,8 @@ class UnitsRBM(UnitScoresRBM):
         if choose_device(who, self.device) != "cpu":
             raise ValueError(
                 f"{who}: device={self.device!r} trains bernoulli units by method='cd' or 'pcd' without l1, "
-                f"sparsity_cost, missing entries or sample_weight; visible={self.visible!r:.60}, hidden={self.hidden!r}, "
-                f"method={self.method!r} and these run with device=None or 'cpu'"
+                f"sparsity_cost, missing entries or sample_weight; visible={self.visible!r:.60}, "
+                f"hidden={self.hidden!r}, method={self.method!r} and these run with device=None or 'cpu'"
             )
         sparse = "csr" if self.__sklearn_tags__().input_tags.sparse else False
         if fresh:
