@@ -100,9 +100,9 @@ __global__ void residual_kernel(LassoBlock block, LassoWork<R> work, std::int64_
 }
 
 // A block takes a row. Where the objective rises after a step with momentum, that step is undone and momentum dropped
-// (O'Donoghue and Candes 2015, section 3.2). In float a rise of 2^-20 may be one of rounding errors, and a row whose gap no
+// (O'Donoghue and Candes 2015, section 3.2). In float a rise of 2^-24 may be one of rounding errors, and a row whose gap no
 // longer falls goes on in double.
-constexpr int most_idle = 50;
+constexpr int most_idle = 25;
 template <class R, class T>
 __global__ void step_kernel(LassoBlock block, LassoWork<R> work, double tol, std::int64_t max_iter, bool fista, bool positive,
                             Matrix<T> out) {
@@ -115,7 +115,7 @@ __global__ void step_kernel(LassoBlock block, LassoWork<R> work, double tol, std
     const double objective = 0.5 * own.residual_squared + all.sum;
     const bool finite = objective <= 1.7976931348623157e308;
     const bool single = sizeof(R) == 4;
-    const double ceiling = own.objective * (1 + (single ? 0x1p-20 : 0.0));
+    const double ceiling = own.objective * (1 + (single ? 0x1p-24 : 0.0));
     const bool accepted = finite && (own.fresh || own.momentum == 0 || objective <= ceiling);
     const double gap = gap_of(objective, own.residual_squared, own.residual_x, all.most);
     const bool done = accepted && gap <= tol * objective;
