@@ -9,8 +9,12 @@
 
 namespace harmonium_test {
 void test_ops();
+void test_bfloat16();
 void test_rbm();
 void test_sparse();
+void test_dense();
+void test_losses();
+void test_autoencoder();
 void test_errors();
 }  // namespace harmonium_test
 
@@ -23,8 +27,12 @@ int main(int argc, char** argv) {
     }
     if (argc > 1 && std::strcmp(argv[1], "level") == 0) return 0;
     harmonium_test::test_ops();
+    harmonium_test::test_bfloat16();
     harmonium_test::test_rbm();
     harmonium_test::test_sparse();
+    harmonium_test::test_dense();
+    harmonium_test::test_losses();
+    harmonium_test::test_autoencoder();
     harmonium_test::test_errors();
     std::printf("%d checks, %d failed\n", harmonium_test::checks, harmonium_test::failures);
     return harmonium_test::failures > 0;
