@@ -129,7 +129,8 @@ void test_uses(const Case& c) {
         autoencoder_score<T>(context, model, theta.data(), x.view(), losses.data());
         autoencoder_jacobian<T>(context, model, theta.data(), x.view(), norms.data());
         const double loss = autoencoder_loss<T>(context, model, x.view(), options, theta.data(), gradient.data());
-        CHECK(autoencoder_loss<T>(context, model, x.view(), options, theta.data(), static_cast<T*>(nullptr)) == loss);
+        // Without a gradient a contraction of several layers is summed in another way.
+        CHECK_NEAR(autoencoder_loss<T>(context, model, x.view(), options, theta.data(), static_cast<T*>(nullptr)), loss, 200 * eps<T> * loss);
         return loss;
     };
     std::vector<T> h[2], means[2], gradient[2];
