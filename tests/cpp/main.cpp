@@ -11,6 +11,9 @@ namespace harmonium_test {
 void test_ops();
 void test_rbm();
 void test_sparse();
+void test_dense();
+void test_losses();
+void test_autoencoder();
 void test_errors();
 }  // namespace harmonium_test
 
@@ -25,6 +28,9 @@ int main(int argc, char** argv) {
     harmonium_test::test_ops();
     harmonium_test::test_rbm();
     harmonium_test::test_sparse();
+    harmonium_test::test_dense();
+    harmonium_test::test_losses();
+    harmonium_test::test_autoencoder();
     harmonium_test::test_errors();
     std::printf("%d checks, %d failed\n", harmonium_test::checks, harmonium_test::failures);
     return harmonium_test::failures > 0;
