@@ -1,15 +1,16 @@
 """harmonium on a GPU beside PyTorch and CuPy on the same one, in one run.
 
     python bench/bench_gpu.py [--parts NAME ...] [--rounds N]
-    python bench/bench_gpu.py --dry-run        # tiny, wherever harmonium has a GPU or an emulated one; nothing is written
+    python bench/bench_gpu.py --dry-run        # tiny, on an emulated GPU too; nothing is written
 
-Each part checks what it times first, against float64, from fresh random inputs. Times are between CUDA events, contenders in
-turns; PyTorch runs in float32 with TF32 off and on, and in bfloat16. Products are set against the rate of a bfloat16 product
-and copies against the bandwidth of one, both measured in the run.
+Each part checks what it times first, against float64, from fresh random inputs. Times are between CUDA events,
+contenders in turns; PyTorch runs in float32 with TF32 off and on, and in bfloat16. The rate of a bfloat16 product and
+the bandwidth of a copy are measured in the run.
 
 1. product: a 4096 x 4096 matrix of zeros and ones times one of floats.
 2. cd_large: CD-1, 4096 x 4096 units, batch 4096. 3. cd_small: CD-1, 784 x 500, batch 100.
-4. fista: 65536 rows of 256 numbers on 1024 atoms, to a relative gap of 1e-4; rows and codes travel from and to the host.
+4. fista: 65536 rows of 256 numbers on 1024 atoms, to a relative gap of 1e-4; rows and codes travel from and to the
+   host.
 5. autoencoder: an epoch of 784-1000-500-250-30, batch 1000.
 6. agreement: the same machine of 20 hidden units trained on CPU and GPU, exact log-likelihoods compared.
 """
@@ -142,8 +143,16 @@ def product(machine: Machine) -> dict[str, Any]:
     n = machine.size(4096, 70)
     bits = machine.random.random((n, n)) < 0.5
     W = machine.random.standard_normal((n, n), dtype=np.float32)
-    exact, scale = bits.astype(np.float64) @ W.astype(np.float64), bits.astype(np.float64) @ np.abs(W.astype(np.float64))
-    A, B, a, b = machine.array(ops.pack_bits(bits)), machine.array(W), machine.tensor(bits.astype(np.float32)), machine.tensor(W)
+    exact, scale = (
+        bits.astype(np.float64) @ W.astype(np.float64),
+        bits.astype(np.float64) @ np.abs(W.astype(np.float64)),
+    )
+    A, B, a, b = (
+        machine.array(ops.pack_bits(bits)),
+        machine.array(W),
+        machine.tensor(bits.astype(np.float32)),
+        machine.tensor(W),
+    )
     ours = {"harmonium": lambda: ops.binary_gemm(A, B, n_columns=n, device="cuda")}
     theirs = in_modes(lambda: a @ b, machine.device)
     if not machine.dry:
@@ -152,19 +161,29 @@ def product(machine: Machine) -> dict[str, Any]:
     errors = {}
     for name, call in {**ours, **theirs}.items():
         result = call()
-        result = result.get() if hasattr(result, "get") else np.asarray(result.float().cpu() if torch.is_tensor(result) else result)
+        result = (
+            result.get()
+            if hasattr(result, "get")
+            else np.asarray(result.float().cpu() if torch.is_tensor(result) else result)
+        )
         errors[name] = float((np.abs(result.astype(np.float64) - exact) / scale).max())
     assert errors["harmonium"] <= errors["PyTorch float32"] or machine.dry, errors
     taken = machine.in_turns({**ours, **theirs}, machine.size(20, 1))
     share = 6 * n**3 / statistics.median(taken["harmonium"]) / 1e12 / machine.ceilings["bf16 TFLOP/s"]
-    return report(f"binary product, {n}^3", taken, **{"largest relative error": errors, "share of the bf16 ceiling": share})
+    return report(
+        f"binary product, {n}^3", taken, **{"largest relative error": errors, "share of the bf16 ceiling": share}
+    )
 
 
 def _cd(machine: Machine, visible: int, hidden: int, batch: int, batches: int) -> dict[str, Any]:
     """Seconds a step: a longer fit less a shorter one, so that neither start nor copies count."""
     X = machine.random.random((batch * batches, visible)) < 0.3
     numbers, few, many = machine.tensor(X.astype(np.float32)), 1, 3
-    rows = {"float32": numbers, "tf32": numbers, "bf16": numbers.bfloat16()}  # in-place products are left alone by autocast
+    rows = {
+        "float32": numbers,
+        "tf32": numbers,
+        "bf16": numbers.bfloat16(),
+    }  # in-place products are left alone by autocast
     options = {"method": "cd", "centering": False, "learning_rate": 0.02, "batch_size": batch, "random_state": 0}
 
     def ours(epochs: int, device: str = "cuda") -> RBM:
@@ -188,7 +207,10 @@ def _cd(machine: Machine, visible: int, hidden: int, batch: int, batches: int) -
     steps = (many - few) * batches
     names = ["harmonium", *(f"PyTorch {name}" for name in MODES)]
     a_step = {
-        name: [max(long - short, 1e-9) / steps for short, long in zip(taken[f"{name} {few}"], taken[f"{name} {many}"], strict=True)]
+        name: [
+            max(long - short, 1e-9) / steps
+            for short, long in zip(taken[f"{name} {few}"], taken[f"{name} {many}"], strict=True)
+        ]
         for name in names
     }
     return report(f"CD-1, {visible} x {hidden}, batch {batch}, a step", a_step)
@@ -239,7 +261,9 @@ def fista(machine: Machine) -> dict[str, Any]:
         largest[name] = _largest_gap(x.astype(np.float64), D.astype(np.float64), found, alpha)
     assert largest["harmonium"] <= tol * 1.1, largest
     taken = machine.in_turns({"harmonium": ours, **in_modes(theirs, machine.device)})
-    return report(f"FISTA, {n} rows on {K} atoms of {d}", taken, **{"largest relative gap": largest, "steps": int(n_iter.max())})
+    return report(
+        f"FISTA, {n} rows on {K} atoms of {d}", taken, **{"largest relative gap": largest, "steps": int(n_iter.max())}
+    )
 
 
 def _largest_gap(X: np.ndarray, D: np.ndarray, H: np.ndarray, alpha: float) -> float:
@@ -261,7 +285,9 @@ def autoencoder(machine: Machine) -> dict[str, Any]:
     tensor = machine.tensor(X)
 
     def ours(epochs: int) -> Autoencoder:
-        return Autoencoder(tuple(sizes[1:]), max_iter=epochs, batch_size=batch, tol=0, random_state=0, device="cuda").fit(X)
+        return Autoencoder(
+            tuple(sizes[1:]), max_iter=epochs, batch_size=batch, tol=0, random_state=0, device="cuda"
+        ).fit(X)
 
     def theirs(epochs: int) -> None:
         net = TorchAutoencoder(sizes, tied=True, batch_size=batch, fused=True, device=machine.device)
@@ -275,7 +301,10 @@ def autoencoder(machine: Machine) -> dict[str, Any]:
             calls[f"{name} {epochs}"] = call
     taken = machine.in_turns(calls)
     an_epoch = {
-        name: [max(b - a, 1e-9) / (many - few) for a, b in zip(taken[f"{name} {few}"], taken[f"{name} {many}"], strict=True)]
+        name: [
+            max(b - a, 1e-9) / (many - few)
+            for a, b in zip(taken[f"{name} {few}"], taken[f"{name} {many}"], strict=True)
+        ]
         for name in ("harmonium", *(f"PyTorch {name}" for name in MODES))
     }
     return report(f"autoencoder {'-'.join(map(str, sizes))}, batch {batch}, an epoch", an_epoch)
@@ -284,7 +313,10 @@ def autoencoder(machine: Machine) -> dict[str, Any]:
 def agreement(machine: Machine) -> dict[str, Any]:
     X = machine.random.random((machine.size(5000, 60), machine.size(784, 20))) < 0.3
     scores = {
-        device: RBM(machine.size(20, 6), method="cd", n_iter=1, random_state=0, device=device).fit(X).log_likelihood(X).mean()
+        device: RBM(machine.size(20, 6), method="cd", n_iter=1, random_state=0, device=device)
+        .fit(X)
+        .log_likelihood(X)
+        .mean()
         for device in ("cpu", "cuda")
     }
     difference = abs(float(scores["cpu"] - scores["cuda"]))
@@ -298,7 +330,9 @@ PARTS = {part.__name__: part for part in (product, cd_large, cd_small, fista, au
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), metavar="NAME", help="of: " + " ".join(PARTS))
+    parser.add_argument(
+        "--parts", nargs="+", choices=PARTS, default=list(PARTS), metavar="NAME", help="of: " + " ".join(PARTS)
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=None, help="of the inputs; fresh ones if left out")
     parser.add_argument("--dry-run", action="store_true", help="tiny sizes, PyTorch on the CPU, nothing written")

@@ -12,13 +12,21 @@ class TorchAutoencoder:
     """Sigmoid layers, the decoder mirrored, bernoulli likelihood; `fused`: Adam in PyTorch's one-kernel form."""
 
     def __init__(
-        self, sizes: list[int], *, tied: bool, batch_size: int, fused: bool, corruption: float = 0.0, seed: int = 0,
+        self,
+        sizes: list[int],
+        *,
+        tied: bool,
+        batch_size: int,
+        fused: bool,
+        corruption: float = 0.0,
+        seed: int = 0,
         device: str = "cpu",
     ) -> None:
         generator = torch.Generator().manual_seed(seed)
         shapes = list(pairwise(sizes))
         self.weights = [
-            torch.nn.Parameter((torch.randn(a, b, generator=generator) * (1 / (a + b)) ** 0.5).to(device)) for a, b in shapes
+            torch.nn.Parameter((torch.randn(a, b, generator=generator) * (1 / (a + b)) ** 0.5).to(device))
+            for a, b in shapes
         ]
         self.biases = [torch.nn.Parameter(torch.zeros(b, device=device)) for b in sizes[1:] + sizes[-2::-1]]
         self.free = [] if tied else [torch.nn.Parameter(W.detach().t().clone()) for W in self.weights[::-1]]

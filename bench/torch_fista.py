@@ -18,7 +18,9 @@ def gaps(X: torch.Tensor, D: torch.Tensor, H: torch.Tensor, alpha: float) -> tup
     return objective, objective - s * (R * X).sum(1) + 0.5 * s**2 * (R * R).sum(1)
 
 
-def fista(X: torch.Tensor, D: torch.Tensor, alpha: float, tol: float, max_iter: int, look: int = 10) -> tuple[torch.Tensor, int]:
+def fista(
+    X: torch.Tensor, D: torch.Tensor, alpha: float, tol: float, max_iter: int, look: int = 10
+) -> tuple[torch.Tensor, int]:
     """Codes, and steps taken. X (n, d), D (K, d); gaps are looked at every `look` steps."""
     step, t = 1 / lipschitz(D), 1.0
     H = Y = torch.zeros(len(X), len(D), dtype=X.dtype, device=X.device)

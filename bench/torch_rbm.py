@@ -8,7 +8,17 @@ import torch
 class TorchRBM:
     """A Bernoulli machine trained by CD-1 without centring, momentum or decay. X: float32 tensor (n, visible)."""
 
-    def __init__(self, n_hidden: int, *, learning_rate: float, batch_size: int, n_iter: int, seed: int, plain: bool, device: str = "cpu"):
+    def __init__(
+        self,
+        n_hidden: int,
+        *,
+        learning_rate: float,
+        batch_size: int,
+        n_iter: int,
+        seed: int,
+        plain: bool,
+        device: str = "cpu",
+    ):
         self.n_hidden, self.batch_size, self.n_iter = n_hidden, batch_size, n_iter
         self.learning_rate, self.plain = learning_rate, plain
         self.random = torch.Generator(device).manual_seed(seed)

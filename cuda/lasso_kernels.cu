@@ -100,28 +100,29 @@ __global__ void residual_kernel(LassoBlock block, LassoWork<R> work, std::int64_
 }
 
 // A block takes a row. Where the objective rises after a step with momentum, that step is undone and momentum dropped
-// (O'Donoghue and Candes 2015, section 3.2). In float a rise of 2^-20 may be one of rounding errors, and a row whose gap no
+// (O'Donoghue and Candes 2015, section 3.2). In float a rise of 2^-24 may be one of rounding errors, and a row whose gap no
 // longer falls goes on in double.
-constexpr int most_idle = 50;
+constexpr int most_idle = 25;
 template <class R, class T>
-__global__ void step_kernel(LassoBlock block, LassoWork<R> work, LassoOptions options, Matrix<T> out) {
+__global__ void step_kernel(LassoBlock block, LassoWork<R> work, double tol, std::int64_t max_iter, bool fista, bool positive,
+                            Matrix<T> out) {
     const LassoSlot own = work.slots[blockIdx.x];
     if (!own.working) return;
     const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * block.atom_stride;
     R *codes = work.codes + first, *before = work.before + first, *correlation_before = work.correlation_before + first;
     const R* correlation = work.correlation + first;
-    const Reduced all = reach(block, own.row, codes, correlation, options.positive);
+    const Reduced all = reach(block, own.row, codes, correlation, positive);
     const double objective = 0.5 * own.residual_squared + all.sum;
     const bool finite = objective <= 1.7976931348623157e308;
     const bool single = sizeof(R) == 4;
-    const double ceiling = own.objective * (1 + (single ? 0x1p-20 : 0.0));
+    const double ceiling = own.objective * (1 + (single ? 0x1p-24 : 0.0));
     const bool accepted = finite && (own.fresh || own.momentum == 0 || objective <= ceiling);
     const double gap = gap_of(objective, own.residual_squared, own.residual_x, all.most);
-    const bool done = accepted && gap <= options.tol * objective;
+    const bool done = accepted && gap <= tol * objective;
     const std::int32_t n_iter = own.n_iter + !own.fresh;
     const bool falls = own.fresh || (accepted && gap < 0.7 * own.least_gap);
     const bool lost = (!accepted && (own.fresh || own.momentum == 0)) || (single && own.idle >= most_idle);
-    const bool ends = done || lost || n_iter >= options.max_iter;
+    const bool ends = done || lost || n_iter >= max_iter;
     LassoSlot next = own;
     next.n_iter = n_iter;
     next.fresh = false;
@@ -132,7 +133,7 @@ __global__ void step_kernel(LassoBlock block, LassoWork<R> work, LassoOptions op
     next.momentum = 0;
     if (accepted) {
         next.objective = objective;
-        if (!own.fresh && options.algorithm == LassoAlgorithm::fista) {
+        if (!own.fresh && fista) {
             next.t = (1 + std::sqrt(1 + 4 * own.t * own.t)) / 2;
             next.momentum = (own.t - 1) / next.t;
         }
@@ -163,7 +164,7 @@ __global__ void step_kernel(LassoBlock block, LassoWork<R> work, LassoOptions op
             point = before[j], at_point = correlation_before[j];
         }
         const R moved = detail::multiply_add(step, at_point, point), a = step * static_cast<R>(penalty_of(block.alpha, own.row, j));
-        const R h = options.positive ? harmonium::shrink_positive(moved, a) : harmonium::shrink(moved, a);
+        const R h = positive ? harmonium::shrink_positive(moved, a) : harmonium::shrink(moved, a);
         codes[j] = h;
         if (sizeof(R) == 4) {
             write_parts(static_cast<float>(h), work.code_parts + static_cast<std::int64_t>(blockIdx.x) * 3 * block.atom_stride + j,
@@ -318,7 +319,8 @@ void lasso_correlations(State& state, const LassoBlock& block, const LassoWork<R
 template <class R, class T>
 void lasso_step(State& state, const LassoBlock& block, const LassoWork<R>& work, const LassoOptions& options, std::int64_t slots,
                 Matrix<T> codes) {
-    launch(state.stream, step_kernel<R, T>, static_cast<unsigned>(slots), threads_for(block.atoms), 0, block, work, options, codes);
+    launch(state.stream, step_kernel<R, T>, static_cast<unsigned>(slots), threads_for(block.atoms), 0, block, work, options.tol,
+           options.max_iter, options.algorithm == LassoAlgorithm::fista, options.positive, codes);
 }
 
 void lasso_count(State& state, const LassoSlot* slots, std::int64_t n, int* count) {

@@ -1,7 +1,8 @@
-"""The C++ library: built with sanitizers and tested, then installed and used by another project."""
+"""The C++ library: built with sanitizers and tested, then installed and used by another project, then with CUDA."""
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import platform
 import re
@@ -93,3 +94,72 @@ def test_no_level_leaks_code_into_another(installed):
         names = [line.split(maxsplit=2)[2] for line in lines if line]
         assert names, path
         assert [name for name in names if f"harmonium::{level}::" not in name] == [], path
+
+
+# -- CUDA ------------------------------------------------------------------------------------------------------------
+
+
+def why_gpu_code_cannot_be_compiled():
+    """ "" where nvcc and cuBLAS's headers are at hand."""
+    found = {part.metadata["Name"] for part in importlib.metadata.distributions()}
+    if not shutil.which("nvcc", path=ENVIRONMENT["PATH"]) and "nvidia-cuda-nvcc" not in found:
+        return "no nvcc on the PATH, and nvidia-cuda-nvcc is not installed"
+    return "" if "nvidia-cublas" in found else "nvidia-cublas is not installed"
+
+
+@pytest.fixture(scope="module")
+def with_cuda(installed):
+    """The same tree with the emulated GPU and, where there is nvcc, with the GPU's own code: the kernels of the CPU are
+    compiled already. Returns the folder of the build."""
+    pybind11 = pytest.importorskip("pybind11", reason="pybind11 is not installed")
+    if not shutil.which("patchelf", path=ENVIRONMENT["PATH"]):
+        pytest.skip("patchelf is not installed")
+    folder = installed / "build"
+    link = "OFF" if why_gpu_code_cannot_be_compiled() else "ON"
+    options = [
+        "-DHARMONIUM_CUDA=EMULATE",
+        f"-DHARMONIUM_CUDA_LINK={link}",
+        "-DHARMONIUM_PYTHON=ON",
+        "-DHARMONIUM_TESTS=ON",
+    ]
+    configure("default", folder, *options, f"-Dpybind11_DIR={pybind11.get_cmake_dir()}")
+    build(folder)
+    return folder
+
+
+def core_in(folder):
+    (module,) = folder.glob("_core.*.so")
+    return module
+
+
+def test_kernels_on_the_emulated_gpu(with_cuda):
+    report = run(with_cuda / "tests" / "cpp" / "harmonium_device_tests")
+    assert re.search(r"GPU: emulated.*\n(.*\n)*.*\b[1-9]\d{3,} checks, 0 failed", report), report[-8000:]
+
+
+def test_python_on_the_emulated_gpu(with_cuda):
+    """Every test that takes a device, on the emulated one."""
+    names = "cuda or gpu or _device"
+    command = [sys.executable, "-m", "pytest", "-q", "--require-gpu", "-k", names, "-p", "no:cacheprovider"]
+    files = [
+        path
+        for path in sorted((ROOT / "tests").glob("test_*.py"))
+        if path != Path(__file__)  # which would begin anew
+        and (path.stem.endswith("_device") or re.search(r"\b(device|gpu)\b[,)]", path.read_text()))
+    ]
+    report = run(*command, *files, HARMONIUM_TEST_CORE=str(core_in(with_cuda / "python")))
+    assert re.search(r"\d+ passed", report) and "failed" not in report, report[-8000:]
+
+
+@pytest.mark.skipif(bool(why_gpu_code_cannot_be_compiled()), reason=why_gpu_code_cannot_be_compiled())
+def test_the_module_of_a_gpu_imports_without_a_driver(with_cuda):
+    program = (
+        "import importlib.util as u, sys\n"
+        "spec = u.spec_from_file_location('harmonium._core', sys.argv[1]); core = u.module_from_spec(spec)\n"
+        "spec.loader.exec_module(core); print(core.cuda_status())"
+    )
+    status = run(sys.executable, "-c", program, core_in(with_cuda / "python" / "gpu"))
+    if Path("/dev/nvidiactl").exists():
+        assert "built without CUDA" not in status
+    else:
+        assert status.startswith(("off: no NVIDIA driver", "off: the driver")), status

@@ -112,6 +112,7 @@ def rbm_train(
     divergence_limit: float,
     seed: int,
     on_epoch: Callable[[], bool],
+    device: str,
 ) -> None: ...
 def rbm_gibbs(
     weights: Array,

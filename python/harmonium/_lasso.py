@@ -246,12 +246,13 @@ def _device(X: Any, device: str | None, algorithm: str) -> str:
     """The name of the device, where the algorithm runs there."""
     if is_on_gpu(X):
         raise TypeError(
-            f"sparse_encode: X is a {type(X).__module__}.{type(X).__name__} on a GPU; give it as a NumPy array, with device='cuda'"
+            f"sparse_encode: X is a {type(X).__module__}.{type(X).__name__} on a GPU; give it as "
+            "a NumPy array, with device='cuda'"
         )
     if device not in (None, "cpu") and algorithm not in ON_A_GPU:
         raise ValueError(
-            f"sparse_encode: algorithm={algorithm!r} does not run on device={device!r}; there 'fista', which 'auto' is, "
-            "and 'ista' do"
+            f"sparse_encode: algorithm={algorithm!r} does not run on device={device!r}; there 'fista', which 'auto' "
+            "is, and 'ista' do"
         )
     return choose_device("sparse_encode", device)
 

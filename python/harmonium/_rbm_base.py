@@ -14,6 +14,7 @@ from sklearn.utils.validation import validate_data
 
 from . import _core
 from ._callbacks import CallbackMixin, EpochLoop, epoch_loop
+from ._device import choose_device
 from ._mirror import TrainingSide, exchange
 from ._rbm_sampling import new_seed
 from ._rbm_scores import ScoringRBM
@@ -143,6 +144,7 @@ class BaseRBM(CallbackMixin, ScoringRBM):
             check_flag(who, name, getattr(self, name))
         if not isinstance(self.verbose, (bool, np.bool_)):
             check_number(who, "verbose", self.verbose, Integral, low=0)
+        choose_device(who, self.device)
 
     def _check_fit(self, X: Any, *, fresh: bool) -> tuple[_core.States, np.dtype]:
         """All checks of parameters and X; nothing is changed."""
@@ -287,6 +289,7 @@ class BaseRBM(CallbackMixin, ScoringRBM):
             self.method, self.n_gibbs_steps, self.batch_size, self._rate(), *self._schedule(),
             float(self.averaging or 0), float(self.momentum), float(self.weight_decay), bool(self.centering),
             bool(self.shuffle), bool(self.draw_data), 1000.0 if self.check_range else np.inf, self._seed, on_epoch,
+            choose_device(type(self).__name__, self.device),
         )  # fmt: skip
 
     def _quantities(self, data: Any) -> tuple[str, ...]:

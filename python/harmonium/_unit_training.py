@@ -13,6 +13,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import _check_sample_weight
 
 from . import _categories, _core
+from ._device import choose_device
 from ._unit_scores import UnitScoresRBM
 from ._units import HIDDEN, UnitStates, VisibleLayer, hidden_groups, kinds_of, parse_visible, visible_pairs
 from ._validation import bit_words, check_choice, check_flag, check_number, float_dtype
@@ -172,6 +173,12 @@ class UnitsRBM(UnitScoresRBM):
             return self._check_fit(X, fresh=fresh)
         self._check_parameters()
         who = f"{type(self).__name__}.{'fit' if fresh else 'partial_fit'}"
+        if choose_device(who, self.device) != "cpu":
+            raise ValueError(
+                f"{who}: device={self.device!r} trains bernoulli units by method='cd' or 'pcd' without l1, "
+                f"sparsity_cost, missing entries or sample_weight; visible={self.visible!r:.60}, "
+                f"hidden={self.hidden!r}, method={self.method!r} and these run with device=None or 'cpu'"
+            )
         sparse = "csr" if self.__sklearn_tags__().input_tags.sparse else False
         if fresh:
             checked = check_array(

@@ -92,6 +92,9 @@ class RBM(UnitsRBM):
         1: a progress bar.
     random_state : int, RandomState or None, default=None
         Seed of everything drawn. The same seed gives the same bits on any number of threads.
+    device : {"cpu", "cuda", "cuda:1", ...} or None, default=None
+        Where `fit` and `partial_fit` compute; None is "cpu". On a GPU: bernoulli units by cd or pcd. The draws are the
+        CPU's, sums come in another order. All other methods run on the CPU.
 
     Attributes
     ----------
@@ -181,7 +184,9 @@ class RBM(UnitsRBM):
         check_range: bool = True,
         verbose: int = 0,
         random_state: Any = None,
+        device: str | None = None,
     ) -> None:
+        self.device = device
         self.n_components = n_components
         self.visible = visible
         self.hidden = hidden
@@ -228,7 +233,7 @@ class BernoulliRBM(BaseRBM):
     verbose : int, default=0
     random_state : int, RandomState or None, default=None
     method, n_gibbs_steps, n_chains, annealing, averaging, momentum, weight_decay, centering, shuffle, draw_data,
-    check_range
+    check_range, device
         As in `RBM`, but the rate stays constant by default (annealing=None).
 
     Attributes
@@ -267,7 +272,9 @@ class BernoulliRBM(BaseRBM):
         shuffle: bool = True,
         draw_data: bool = False,
         check_range: bool = True,
+        device: str | None = None,
     ) -> None:
+        self.device = device
         self.n_components = n_components
         self.learning_rate = learning_rate
         self.annealing = annealing

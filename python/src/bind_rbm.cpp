@@ -1,6 +1,7 @@
 #include <string>
 
 #include "binding.hpp"
+#include "device_array.hpp"
 #include "harmonium/rbm.hpp"
 #include "harmonium/rbm_likelihood.hpp"
 
@@ -23,7 +24,7 @@ void train(const PyStates& x, Array<T> weights, Array<T> visible_bias, Array<T> 
            Words chains, Array<std::int64_t> counters, Array<double> travelled, Array<double> quantities, const std::string& method,
            std::int64_t n_gibbs_steps, std::int64_t batch_size, double learning_rate, const std::string& schedule, double annealing, std::int64_t schedule_passes,
            double averaging, double momentum, double weight_decay, bool centering, bool shuffle, bool draw_data, double divergence_limit, std::uint64_t seed,
-           const py::function& on_epoch) {
+           const py::function& on_epoch, const std::string& device) {
     RbmState<T> state;
     const Matrix<T> w = mutable_matrix(weights);
     state.model = {w, mutable_vector(visible_bias, w.rows), mutable_vector(hidden_bias, w.cols)};
@@ -58,8 +59,9 @@ void train(const PyStates& x, Array<T> weights, Array<T> visible_bias, Array<T> 
     options.divergence_limit = divergence_limit;
     options.seed = seed;
     const States<T> view = x.view<T>();
+    const Device where = device_of(device);
     py::gil_scoped_release release;
-    InterruptibleContext context;
+    InterruptibleContext context(py::none(), 0, where);
     rbm_train<T>(context, view, options, done.epochs(), state, [&](const RbmEpoch& epoch) {
         return done.epoch_end(epoch.pseudo_log_likelihood, epoch, on_epoch);
     });
@@ -153,7 +155,8 @@ void bind_typed(py::module_& m) {
           exactly("last_visible_bias"), exactly("last_hidden_bias"), exactly("visible_offset"), exactly("hidden_offset"), exactly("mirrored"), exactly("weight_velocity"), exactly("visible_velocity"), exactly("hidden_velocity"),
           exactly("chains"), exactly("counters"), exactly("travelled"), exactly("quantities"), py::arg("method"), py::arg("n_gibbs_steps"),
           py::arg("batch_size"), py::arg("learning_rate"), py::arg("schedule"), py::arg("annealing"), py::arg("schedule_passes"), py::arg("averaging"), py::arg("momentum"), py::arg("weight_decay"),
-          py::arg("centering"), py::arg("shuffle"), py::arg("draw_data"), py::arg("divergence_limit"), py::arg("seed"), py::arg("on_epoch"));
+          py::arg("centering"), py::arg("shuffle"), py::arg("draw_data"), py::arg("divergence_limit"), py::arg("seed"), py::arg("on_epoch"),
+          py::arg("device"));
     m.def("rbm_gibbs", &gibbs<T>, weights, visible_bias, hidden_bias, py::arg("start"), py::arg("from_hidden"),
           py::arg("n_steps"), py::arg("seed"), py::arg("mask"), py::arg("values"), py::arg("progress"));
     m.def("rbm_probability", &probability<T>, weights, visible_bias, hidden_bias, py::arg("given"), py::arg("of_visible"));

@@ -9,6 +9,7 @@
 
 namespace harmonium_test {
 void test_ops();
+void test_bfloat16();
 void test_rbm();
 void test_sparse();
 void test_dense();
@@ -26,6 +27,7 @@ int main(int argc, char** argv) {
     }
     if (argc > 1 && std::strcmp(argv[1], "level") == 0) return 0;
     harmonium_test::test_ops();
+    harmonium_test::test_bfloat16();
     harmonium_test::test_rbm();
     harmonium_test::test_sparse();
     harmonium_test::test_dense();

@@ -1,0 +1,90 @@
+"""RBMs trained on a GPU, or on the emulated one, against the same on the CPU: the same draws, sums in another order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from sklearn.datasets import load_digits
+
+import tolerance
+from autoencoder_cases import Callback
+from harmonium import RBM, BernoulliRBM, _core
+
+needs_gpu = pytest.mark.skipif(not _core.cuda_available(), reason=f"GPU {_core.cuda_status()}")
+
+
+@pytest.fixture(scope="module")
+def bits():
+    return load_digits().data[:300] > 7
+
+
+def both(model, X):
+    return [model.__class__(**model.get_params() | {"device": device}).fit(X) for device in ("cpu", "cuda")]
+
+
+@needs_gpu
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"method": "cd"},
+        {"method": "pcd"},
+        {"method": "pcd", "n_gibbs_steps": 3, "momentum": 0.5, "averaging": None, "batch_size": 32},
+        {"method": "cd", "weight_decay": 0.01, "annealing": "linear", "centering": False},
+    ],
+)
+def test_one_epoch_gives_the_cpu_s_likelihood(bits, parameters, sparse):
+    X = sp.csr_matrix(bits.astype(np.float32)) if sparse else bits
+    cpu, gpu = both(RBM(20, n_iter=1, random_state=0, **parameters), X)
+    ahead = gpu.log_likelihood(bits) - cpu.log_likelihood(bits)
+    assert abs(ahead.mean()) < 0.01  # nats a row, both by the exact partition function
+    np.testing.assert_array_equal(gpu.h_samples_, cpu.h_samples_)
+
+
+@needs_gpu
+def test_scikit_learn_s_class_and_grey_data(bits):
+    grey = load_digits().data[:200] / 16
+    cpu, gpu = both(BernoulliRBM(12, n_iter=2, random_state=1), grey)
+    # Two epochs of 20 steps each move a parameter by sums of 64 terms.
+    scale = 1 + np.abs(cpu.components_)
+    tolerance.near_sum(gpu.components_, cpu.components_, scale, 40 * 64, dtype=cpu.components_.dtype)
+    assert gpu.n_iter_ == 2 and gpu.history_.keys() == cpu.history_.keys()
+
+
+@needs_gpu
+def test_what_stays_on_the_cpu_is_refused_before_anything_changes(bits):
+    for parameters in ({"visible": "gaussian"}, {"method": "pt"}, {"l1": 0.1}, {"hidden": "relu"}):
+        model = RBM(5, n_iter=1, device="cuda", **parameters)
+        with pytest.raises(ValueError, match="device='cuda' trains bernoulli units by method='cd' or 'pcd'"):
+            model.fit(bits)
+        assert not hasattr(model, "components_")
+
+
+@needs_gpu
+def test_an_interrupted_fit_keeps_its_last_whole_epoch(bits):
+    def interrupt(model):
+        if model.n_iter_ == 2:
+            raise KeyboardInterrupt
+
+    parameters = {"n_components": 8, "random_state": 0, "device": "cuda"}
+    model = RBM(n_iter=5, **parameters).set_callbacks(Callback(interrupt))
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(bits)
+    whole = RBM(n_iter=2, **parameters).fit(bits)
+    assert model.n_iter_ == 2
+    tolerance.same_bits(np.ascontiguousarray(model.components_), np.ascontiguousarray(whole.components_))
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", 3, "cuda:x"])
+def test_names_of_devices(bits, device):
+    with pytest.raises(ValueError, match=r"RBM: device=.* is not None, 'cpu', 'cuda' or 'cuda:' and a number"):
+        RBM(4, device=device).fit(bits)
+
+
+@pytest.mark.skipif(_core.cuda_available(), reason="there is a GPU")
+def test_an_absent_gpu_is_explained(bits):
+    model = RBM(4, device="cuda")
+    with pytest.raises(RuntimeError, match=r"RBM: device='cuda': the GPU is off: "):
+        model.fit(bits)
+    assert not hasattr(model, "components_")
