@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tolerance
-from harmonium import Autoencoder
+from harmonium import Autoencoder, _core
 
 LIKELIHOODS = ["bernoulli", "gaussian", "laplace", "poisson", "categorical"]
 ACTIVATIONS = ["identity", "sigmoid", "tanh", "softplus", "relu"]
@@ -95,8 +95,8 @@ def test_more_rows_than_are_worked_on_at_a_time():
 # -- PyTorch ---------------------------------------------------------------------------------------------------------
 
 
-def torch_loss(torch, model, X, theta):
-    """The same loss written with PyTorch's functions, of a flat vector of parameters."""
+def torch_loss(torch, model, X, theta, seen=None):
+    """The same loss written with PyTorch's functions, of a flat vector of parameters; seen: the input as corrupted."""
     F = torch.nn.functional
     functions = {
         "identity": lambda z: z, "sigmoid": torch.sigmoid, "tanh": torch.tanh, "softplus": F.softplus,
@@ -117,7 +117,7 @@ def torch_loss(torch, model, X, theta):
     target = X
     if model.likelihood == "categorical":
         target = F.one_hot(X.long(), 3).reshape(len(X), -1).to(theta.dtype)
-    x = target.clone().requires_grad_(True)
+    x = (target if seen is None else seen).clone().requires_grad_(True)
     h, code = x, None
     for layer, (W, b) in enumerate(layers):
         z = h @ W + b
@@ -155,6 +155,29 @@ def test_autograd_gives_the_same(likelihood, activation, tied, sizes, contractio
     loss, gradient = model.loss_and_gradient(X, theta)
     variable = torch.tensor(theta, requires_grad=True)
     expected = torch_loss(torch, model, torch.tensor(X), variable)
+    expected.backward()
+    tolerance.converged(loss, expected.item(), abs(loss), 1e-9)
+    tolerance.converged(gradient, variable.grad.numpy(), np.abs(gradient).max(), 1e-9)
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@pytest.mark.parametrize("corruption", ["masking", "gaussian", "salt_and_pepper"])
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("sizes", [(5,), (6, 4)])
+@pytest.mark.parametrize("contraction", [0.0, 0.3])
+def test_autograd_gives_the_same_of_corrupted_input(likelihood, corruption, tied, sizes, contraction):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    parameters = {"corruption": corruption, "tied": tied, "hidden_layer_sizes": sizes, "contraction": contraction}
+    model, X, theta = model_and_data(likelihood=likelihood, activation="tanh", corruption_level=0.4, **parameters)
+    loss, gradient = model.loss_and_gradient(X, theta)
+    columns = np.eye(3)[X.astype(int)].reshape(len(X), -1) if likelihood == "categorical" else X
+    groups = [("categorical", 3)] * X.shape[1] if likelihood == "categorical" else [(likelihood, X.shape[1])]
+    data_s = likelihood in ("gaussian", "laplace", "poisson")
+    low, high = (X.min(axis=0), X.max(axis=0)) if data_s else (np.zeros(columns.shape[1]), np.ones(columns.shape[1]))
+    seen = _core.corrupt(columns, corruption, 0.4, model._seed, 0, 0, low, high, groups)
+    assert not np.array_equal(seen, columns)
+    variable = torch.tensor(theta, requires_grad=True)
+    expected = torch_loss(torch, model, torch.tensor(X), variable, torch.tensor(np.asarray(seen, np.float64)))
     expected.backward()
     tolerance.converged(loss, expected.item(), abs(loss), 1e-9)
     tolerance.converged(gradient, variable.grad.numpy(), np.abs(gradient).max(), 1e-9)

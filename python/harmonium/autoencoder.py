@@ -27,7 +27,10 @@ class Autoencoder(AutoencoderTraining):
 default="bernoulli"
         p(x | z) of the columns of X given the output z. bernoulli: values in [0, 1], p = sigmoid(z); gaussian: mean z,
         variance 1; laplace: median z, scale 1; categorical: integer codes, or one-hot, softmax(z); poisson: counts,
-        rate exp(z). A list such as ``[("bernoulli", 10), ("gaussian", 3)]`` gives those of neighbouring columns.
+        rate exp(z). Real columns are best standardised, or all divided by one number: where they go into the hundreds,
+        units saturate. Counts unlike those trained on may score very low, as rates are exponentials: early_stopping or
+        dropout hold against it. A list such as ``[("bernoulli", 10), ("gaussian", 3)]`` gives those of neighbouring
+        columns.
     n_categories : int, array-like of int or None, default=None
         Of all categorical columns, or of each. None: X holds codes, and one more than the largest of each column; see
         `RBM` for one-hot columns.
@@ -80,7 +83,8 @@ default="bernoulli"
         Training stops when the loss (with `early_stopping` the validation score) has not improved by more than tol
         in `n_iter_no_change` epochs.
     early_stopping : bool, default=False
-        Hold out `validation_fraction` of the rows, stop by their score, and keep the best epoch's parameters.
+        Hold out `validation_fraction` of the rows, stop by their score, and keep the best epoch's parameters (with
+        `warm_start`, those there were, if none is better). Not by lbfgs and cg, nor by `partial_fit`.
     validation_fraction : float in (0, 1), default=0.1
     n_iter_no_change : int, default=10
     warm_start : bool, default=False
