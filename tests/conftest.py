@@ -20,7 +20,15 @@ if "HARMONIUM_TEST_CORE" in os.environ:
 
 
 def pytest_addoption(parser):
-    parser.addoption("--require-gpu", action="store_true", help="tests of a GPU fail where there is none")
+    parser.addoption("--require-gpu", action="store_true", help="tests of a GPU fail where there is none, emulated or real")
+
+
+def pytest_collection_finish(session):
+    """With --require-gpu nothing is skipped for want of one: the run ends here, and says why the GPU is off."""
+    from harmonium import _core
+
+    if session.config.getoption("--require-gpu") and not _core.cuda_available():
+        raise pytest.UsageError(f"--require-gpu: the GPU is {_core.cuda_status()}")
 
 
 @pytest.fixture(params=["cpu", "cuda"])
