@@ -20,7 +20,9 @@ if "HARMONIUM_TEST_CORE" in os.environ:
 
 
 def pytest_addoption(parser):
-    parser.addoption("--require-gpu", action="store_true", help="tests of a GPU fail where there is none, emulated or real")
+    parser.addoption(
+        "--require-gpu", action="store_true", help="tests of a GPU fail where there is none, emulated or real"
+    )
 
 
 def pytest_collection_finish(session):
