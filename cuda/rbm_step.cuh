@@ -21,7 +21,8 @@ template <class T>
 struct StepView {
     std::int64_t visible = 0, hidden = 0, n = 0, m = 0;  // n rows of the data, m of the model
     std::int64_t words = 0;     // of a row of bits; 0: rows are numbers
-    bool draw_data = false, centred = false;
+    std::int64_t centred = 0;   // yes or no
+    std::int32_t draw_data = 0;
     T momentum = 0, weight_decay = 0, offset_rate = 0;
     Progress<T>* progress = nullptr;
     const T* rates = nullptr;   // of the epoch's steps
