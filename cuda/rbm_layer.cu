@@ -13,7 +13,7 @@ __global__ void layer_kernel(LayerDraw<T> layer) {
     const auto counter = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
     const std::int64_t block = counter / 16, first = 64 * block + counter % 16, cols = layer.activation.cols;
     const unsigned shift = threadIdx.x & 16;
-    const Draw draw = layer.draw.get();
+    const Draw draw = layer.draw.now();
     const bool drawing = layer.states || layer.bits;
     for (std::int64_t i = blockIdx.y; i < layer.activation.rows; i += gridDim.y) {
         Philox4 words{};

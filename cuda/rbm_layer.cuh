@@ -3,19 +3,9 @@
 
 #include "harmonium/philox.hpp"
 #include "operand.cuh"
+#include "step_draw.cuh"
 
 namespace harmonium::cuda {
-
-// The draws of a step that is counted on the device: a captured graph draws anew each time that it runs.
-struct StepDraw {
-    std::uint64_t seed = 0;
-    Stream stream = Stream::hidden;
-    std::uint64_t step = 0;
-    const std::uint64_t* steps = nullptr;  // null: `step` is all
-    std::uint64_t per_step = 0;
-
-    HARMONIUM_HOST_DEVICE Draw get() const { return {seed, stream, steps ? *steps * per_step + step : step}; }
-};
 
 // p = sigmoid(scale activation + bias), states ~ Bernoulli(p) with the draws of bernoulli.hpp; absent data: not wanted.
 template <class T>

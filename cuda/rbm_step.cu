@@ -12,7 +12,7 @@ __global__ void gather_kernel(StepView<T> s) {
     const std::int64_t start = counter / 16 * 64 + counter % 16;
     if (start >= s.visible) return;
     const Progress<T>& progress = *s.progress;
-    const Draw draw = s.data_draw.get();
+    const Draw draw = s.data_draw.now();
     for (std::int64_t i = blockIdx.y; i < s.n; i += gridDim.y) {
         const std::int64_t at = progress.first + i, row = progress.order ? progress.order[at] : at;
         Philox4 random{};

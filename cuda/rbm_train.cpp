@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "device_epochs.hpp"
+#include "graph.cuh"
 #include "harmonium/error.hpp"
 #include "rbm_step.cuh"
 #include "row_source.cuh"
@@ -11,34 +12,6 @@
 namespace harmonium::cuda {
 
 namespace {
-
-class Graph {
-public:
-    ~Graph() {
-        if (executable_) CUDA_IGNORE(cudaGraphExecDestroy(executable_));
-    }
-    explicit operator bool() const { return executable_ != nullptr; }
-    template <class Body>
-    void capture(cudaStream_t stream, const Body& body) {
-        cudaGraph_t graph = nullptr;
-        CUDA_CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-        try {
-            body();
-        } catch (...) {
-            CUDA_IGNORE(cudaStreamEndCapture(stream, &graph));
-            if (graph) CUDA_IGNORE(cudaGraphDestroy(graph));
-            throw;
-        }
-        CUDA_CHECK(cudaStreamEndCapture(stream, &graph));
-        const cudaError_t error = cudaGraphInstantiate(&executable_, graph, 0);
-        CUDA_IGNORE(cudaGraphDestroy(graph));
-        CUDA_CHECK(error);
-    }
-    void launch(cudaStream_t stream) const { CUDA_CHECK(cudaGraphLaunch(executable_, stream)); }
-
-private:
-    cudaGraphExec_t executable_ = nullptr;
-};
 
 template <class T>
 class Epochs : public DeviceEpochs<T> {
@@ -108,13 +81,12 @@ private:
     // The host is at most 128 steps ahead: Ctrl-C is answered within them.
     void keep_pace(std::int64_t queued) {
         if (queued % 64 != 63) return;
-        const Event& event = pace_[queued / 64 % 2];
-        CUDA_CHECK(cudaEventSynchronize(pace_[1 - queued / 64 % 2]));
-        CUDA_CHECK(cudaEventRecord(event, state_.stream));
+        pace_[1 - queued / 64 % 2].wait();
+        pace_[queued / 64 % 2].record(state_.stream);
     }
 
     StepDraw draw(Stream stream, std::int64_t k) const {
-        return {options_.seed, stream, static_cast<std::uint64_t>(k), &progress_.data()->steps, static_cast<std::uint64_t>(options_.n_gibbs_steps) + 1};
+        return {options_.seed, stream, &progress_.data()->steps, static_cast<std::uint64_t>(options_.n_gibbs_steps) + 1, static_cast<std::uint64_t>(k)};
     }
 
     void queue_step(const StepView<T>& s) {

@@ -6,34 +6,11 @@
 #include <cstring>
 #include <vector>
 
+#include "graph.cuh"
 #include "harmonium/states.hpp"
 #include "state.cuh"
 
 namespace harmonium::cuda {
-
-class Event {
-public:
-    Event() { CUDA_CHECK(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming)); }
-    ~Event() { CUDA_IGNORE(cudaEventDestroy(event_)); }
-    Event(const Event&) = delete;
-    Event& operator=(const Event&) = delete;
-    operator cudaEvent_t() const { return event_; }
-
-private:
-    cudaEvent_t event_ = nullptr;
-};
-
-class CopyStream {
-public:
-    CopyStream() { CUDA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking)); }
-    ~CopyStream() { CUDA_IGNORE(cudaStreamDestroy(stream_)); }
-    CopyStream(const CopyStream&) = delete;
-    CopyStream& operator=(const CopyStream&) = delete;
-    operator cudaStream_t() const { return stream_; }
-
-private:
-    cudaStream_t stream_ = nullptr;
-};
 
 // Rows of words where every state is 0 or 1, else of numbers.
 template <class T>
@@ -71,18 +48,18 @@ public:
     // Queues the copy of these rows; kernels queued hereafter on the state's stream may read them at the address returned.
     const void* load(const std::vector<std::int64_t>& order, std::int64_t first, std::int64_t count) {
         Slot& slot = slots_[next_];
-        CUDA_CHECK(cudaEventSynchronize(slot.copied));  // the host's buffer is free
+        slot.copied.wait();  // the host's buffer is free
         read(order, first, count, slot.host.data());
-        CUDA_CHECK(cudaStreamWaitEvent(copies_, slot.used));  // the device's buffer is free
+        slot.used.hold(copies_.stream);  // the device's buffer is free
         CUDA_CHECK(cudaMemcpyAsync(slot.device.data(), slot.host.data(), static_cast<std::size_t>(count * row_bytes_),
-                                   cudaMemcpyHostToDevice, copies_));
-        CUDA_CHECK(cudaEventRecord(slot.copied, copies_));
-        CUDA_CHECK(cudaStreamWaitEvent(state_.stream, slot.copied));
+                                   cudaMemcpyHostToDevice, copies_.stream));
+        slot.copied.record(copies_.stream);
+        slot.copied.hold(state_.stream);
         return slot.device.data();
     }
     // All that reads the rows of the last load has been queued.
     void unload() {
-        CUDA_CHECK(cudaEventRecord(slots_[next_].used, state_.stream));
+        slots_[next_].used.record(state_.stream);
         next_ = 1 - next_;
     }
 
@@ -123,8 +100,8 @@ private:
     bool resident_ = false;
     int next_ = 0;
     DeviceBuffer<char> all_;
-    CopyStream copies_;
     Slot slots_[2];
+    CopyStream copies_;  // goes first, when its copies are done
 };
 
 }  // namespace harmonium::cuda

@@ -10,6 +10,7 @@ struct StepDraw {
     const std::uint64_t* steps = nullptr;  // one number on the device; null: draw as it is
     std::uint64_t times = 1, plus = 0;     // the step is times *steps + plus
 
+    StepDraw() = default;
     StepDraw(const Draw& draw_) : draw(draw_) {}
     StepDraw(std::uint64_t seed, Stream stream, const std::uint64_t* steps_, std::uint64_t times_ = 1, std::uint64_t plus_ = 0)
         : draw(seed, stream, 0), steps(steps_), times(times_), plus(plus_) {}
