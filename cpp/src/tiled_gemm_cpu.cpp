@@ -109,17 +109,27 @@ __attribute__((noinline)) void tile(const T* a, std::int64_t stride, std::int64_
 #pragma GCC unroll 8
         for (int v = 0; v < count; ++v) acc[i][v] = accumulate ? S::load(c + i * c_stride + v * S::lanes) : typename S::Vector{};
     }
+    // Rows of A are reached from every third one: more addresses than that would leave the registers.
+    constexpr int bases = Transposed ? 1 : (Rows + 2) / 3;
+    const T* base[bases];
+#pragma GCC unroll 4
+    for (int i = 0; i < bases; ++i) base[i] = a + 3 * i * stride;
     for (std::int64_t first = 0; first < k; first += steps_between) {
-        const std::int64_t end = std::min(first + steps_between, k);
-        for (std::int64_t p = first; p < end; ++p) {
+        for (std::int64_t left = std::min(steps_between, k - first); left > 0; --left) {
             typename S::Vector row[count];
 #pragma GCC unroll 8
-            for (int v = 0; v < count; ++v) row[v] = S::load(strip + p * count * S::lanes + v * S::lanes);
+            for (int v = 0; v < count; ++v) row[v] = S::load(strip + v * S::lanes);
+            strip += count * S::lanes;
 #pragma GCC unroll 12
             for (int i = 0; i < Rows; ++i) {
-                const auto number = all_lanes(Transposed ? a[p * stride + i] : a[i * stride + p]);
+                const auto number = all_lanes(Transposed ? base[0][i] : base[i / 3][i % 3 * stride]);
 #pragma GCC unroll 8
                 for (int v = 0; v < count; ++v) acc[i][v] = fused(number, row[v], acc[i][v]);
+            }
+#pragma GCC unroll 4
+            for (int i = 0; i < bases; ++i) {
+                base[i] += Transposed ? stride : 1;
+                asm("" : "+r"(base[i]));
             }
         }
         fetching.go_on();
