@@ -7,19 +7,15 @@
 namespace harmonium {
 
 template <class T>
-std::int64_t count_nonzeros(Matrix<const T> x) {
-    std::int64_t total = 0;
-    for (std::int64_t i = 0; i < x.rows; ++i) total += compress_kernels<T>().count(x.row(i), x.cols);
-    return total;
-}
-
-template <class T>
-SparseRows<T> compress(Matrix<const T> x, std::int64_t* indptr, std::int32_t* indices, T* values) {
+SparseRows<T> compress(Matrix<const T> x, const std::int64_t* order, std::int64_t n, std::int64_t most, std::int64_t* indptr,
+                       std::int32_t* indices, T* values) {
     indptr[0] = 0;
-    for (std::int64_t i = 0; i < x.rows; ++i) {
-        indptr[i + 1] = indptr[i] + compress_kernels<T>().compress(x.row(i), x.cols, indices + indptr[i], values + indptr[i]);
+    for (std::int64_t i = 0; i < n; ++i) {
+        const T* row = x.row(order ? order[i] : i);
+        indptr[i + 1] = indptr[i] + compress_kernels<T>().compress(row, x.cols, indices + indptr[i], values + indptr[i]);
+        if (indptr[i + 1] > most) return {};
     }
-    return {indptr, indices, values, x.rows, x.cols};
+    return {indptr, indices, values, n, x.cols};
 }
 
 template <class T>
@@ -42,8 +38,8 @@ SparseRows<T> sparse_columns(const SparseRows<T>& x, std::int64_t* indptr, std::
 }
 
 #define HARMONIUM_INSTANTIATE(T)                                                                            \
-    template std::int64_t count_nonzeros(Matrix<const T>);                                                  \
-    template SparseRows<T> compress(Matrix<const T>, std::int64_t*, std::int32_t*, T*);                     \
+    template SparseRows<T> compress(Matrix<const T>, const std::int64_t*, std::int64_t, std::int64_t,       \
+                                    std::int64_t*, std::int32_t*, T*);                                      \
     template SparseRows<T> sparse_columns(const SparseRows<T>&, std::int64_t*, std::int32_t*, T*);
 HARMONIUM_INSTANTIATE(float)
 HARMONIUM_INSTANTIATE(double)

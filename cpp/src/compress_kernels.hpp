@@ -8,8 +8,7 @@ namespace harmonium {
 
 template <class T>
 struct CompressKernels {
-    std::int64_t (*count)(const T* x, std::int64_t n);
-    // Writes indices and values of what is not 0, returns how many; one more place than that may be written to.
+    // Writes indices and values of what is not 0, returns how many; 16 more places than that may be written to.
     std::int64_t (*compress)(const T* x, std::int64_t n, std::int32_t* indices, T* values);
 };
 

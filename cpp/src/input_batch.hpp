@@ -29,7 +29,7 @@ public:
             for (std::int64_t i = 0; i < std::min(capacity, x.rows()); ++i) room += full[i];
             given_.reserve(capacity, room);
         }
-        room = std::max(room, static_cast<std::int64_t>(most_dense * static_cast<double>(capacity * cols)) + 1);
+        room = std::max(room, compress_places(most_of(capacity), cols));
         rows_.reserve(capacity, room);
         columns_.reserve(cols, room);
         if (corruption == Corruption::salt_and_pepper) {
@@ -42,6 +42,12 @@ public:
     void gather(const std::int64_t* order, std::int64_t first, std::int64_t n, const Draw& draw, std::int64_t first_row = 0) {
         const std::int64_t cols = x_.cols();
         const auto source = [&](std::int64_t i) { return order ? order[first + i] : first + i; };
+        if (x_.dense && corruption_ == Corruption::none) {  // sparse rows are not copied first
+            const bool sparse = order ? compress_if_sparse(x_.dense, order + first, n)
+                                      : compress_if_sparse(x_.dense.rows_from(first, n), nullptr, n);
+            target_states_ = input_states_;
+            if (sparse) return;
+        }
         if (x_.dense) {
             for (std::int64_t i = 0; i < n; ++i) {
                 const T* from = x_.dense.row(source(i));
@@ -88,8 +94,8 @@ private:
         const std::int64_t cols = x_.cols();
         if (corruption_ == Corruption::none) {
             input_states_ = target_states_;
-            if (x_.is_sparse()) return keep_columns(target_states_.sparse);
-            return compress_if_sparse(target_states_.dense);
+            if (x_.is_sparse()) keep_columns(target_states_.sparse);
+            return;
         }
         const Matrix<T> seen(input_.data(), n, cols);
         if (x_.dense) {
@@ -103,14 +109,20 @@ private:
         }
         corrupt<T>(context_, corruption_, level_, draw, static_cast<std::uint32_t>(first_row), low_.data(), high_.data(), groups_.data(),
                    static_cast<std::int64_t>(groups_.size()), seen);
-        input_states_ = seen;
-        compress_if_sparse(seen);
+        if (!compress_if_sparse(seen, nullptr, n)) input_states_ = seen;
     }
 
-    void compress_if_sparse(Matrix<const T> seen) {
-        if (static_cast<double>(count_nonzeros(seen)) > most_dense * static_cast<double>(seen.rows * seen.cols)) return;
-        input_states_ = compress(seen, rows_.indptr.data(), rows_.indices.data(), rows_.values.data());
-        keep_columns(input_states_.sparse);
+    std::int64_t most_of(std::int64_t rows) const {
+        return static_cast<std::int64_t>(most_dense * static_cast<double>(rows * x_.cols()));
+    }
+
+    // Whether what the encoder sees, these rows, is sparse.
+    bool compress_if_sparse(Matrix<const T> from, const std::int64_t* order, std::int64_t n) {
+        const SparseRows<T> rows = compress(from, order, n, most_of(n), rows_.indptr.data(), rows_.indices.data(), rows_.values.data());
+        if (!rows.indptr) return false;
+        input_states_ = rows;
+        keep_columns(rows);
+        return true;
     }
 
     void keep_columns(const SparseRows<T>& rows) {

@@ -235,14 +235,13 @@ void sparse_columns(const SparseRows<T>& a, const std::int64_t* splits, Matrix<c
 template <class T>
 void multiply_sparse(const SparseRows<T>& a, const std::int64_t* splits, Matrix<const T> b, std::int64_t first, bool accumulate,
                      Matrix<T> c, T* scratch) {
-    constexpr std::int64_t lanes = Simd<T>::lanes;
-    for (std::int64_t at = 0; at < c.cols; at += 8 * lanes) {
-        const Matrix<T> part(c.data + at, c.rows, std::min(8 * lanes, c.cols - at), c.stride);
+    constexpr std::int64_t lanes = Simd<T>::lanes, most = std::min<std::int64_t>(4 * lanes, sparse_bytes / static_cast<std::int64_t>(sizeof(T)));
+    for (std::int64_t at = 0; at < c.cols; at += most) {
+        const Matrix<T> part(c.data + at, c.rows, std::min(most, c.cols - at), c.stride);
         const auto with = [&](auto count) {
             sparse_columns<T, decltype(count)::value>(a, splits, b, first + at, accumulate, part, scratch);
         };
-        if (part.cols > 4 * lanes) with(std::integral_constant<int, 8>());
-        else if (part.cols > 2 * lanes) with(std::integral_constant<int, 4>());
+        if (part.cols > 2 * lanes) with(std::integral_constant<int, 4>());
         else if (part.cols > lanes) with(std::integral_constant<int, 2>());
         else with(std::integral_constant<int, 1>());
     }

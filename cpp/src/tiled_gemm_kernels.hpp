@@ -50,8 +50,8 @@ struct TiledGemmKernels {
                             bool accumulate, Matrix<T> c, T* scratch);
 };
 
-// Rows of B that a sparse product works on at a time, with so many bytes of each: they stay in the nearer caches.
-constexpr std::int64_t sparse_tile = 112, sparse_bytes = 512;
+// Rows of B that a sparse product works on at a time, with so many bytes of each: they stay in the first cache.
+constexpr std::int64_t sparse_tile = 112, sparse_bytes = 256;
 template <class T>
 constexpr std::int64_t sparse_scratch = sparse_tile * sparse_bytes / static_cast<std::int64_t>(sizeof(T));
 

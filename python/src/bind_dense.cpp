@@ -63,11 +63,11 @@ Array<T> stepped(const std::vector<std::tuple<Array<T>, Array<T>, bool>>& given,
             continue;
         }
         const Matrix<const T> dense = matrix(a);
-        const std::int64_t room = count_nonzeros(dense) + 16;
+        const std::int64_t most = dense.rows * dense.cols, room = compress_places(most, dense.cols);
         Columns& c = columns[t];
         c.starts.resize(dense.rows + 1), c.column_starts.resize(dense.cols + 1);
         c.indices.resize(room), c.rows.resize(room), c.values.resize(room), c.column_values.resize(room);
-        const SparseRows<T> by_rows = compress(dense, c.starts.data(), c.indices.data(), c.values.data());
+        const SparseRows<T> by_rows = compress(dense, nullptr, dense.rows, most, c.starts.data(), c.indices.data(), c.values.data());
         terms[t].a_columns = sparse_columns(by_rows, c.column_starts.data(), c.rows.data(), c.column_values.data());
     }
     Array<T> out = new_matrix<T>(std::get<0>(given[0]).shape(1), std::get<1>(given[0]).shape(1));

@@ -1,5 +1,6 @@
 // The ops of dense networks against plain loops in double: layers, weight steps, updates, corruption, compression; the
 // same bits from one thread and three. Their losses and penalties: test_losses.cpp.
+#include <algorithm>
 #include <stdexcept>
 
 #include "check.hpp"
@@ -269,11 +270,24 @@ void compression() {
     for (const std::int64_t cols : {std::int64_t(1), std::int64_t(37), std::int64_t(5000)}) {
         Numbers<T> x = with_zeros<T>(6, cols, 26);
         std::fill(x.data.begin() + cols, x.data.begin() + 2 * cols, T(0));  // an empty row
-        const std::int64_t n = count_nonzeros<T>(x.view());
+        const std::int64_t n = std::count_if(x.data.begin(), x.data.end(), [](T value) { return value != T(0); });
+        const auto room = static_cast<std::size_t>(compress_places(n, cols));
         std::vector<std::int64_t> indptr(7), column_indptr(static_cast<std::size_t>(cols + 1));
-        std::vector<std::int32_t> indices(static_cast<std::size_t>(n + 16)), rows(static_cast<std::size_t>(n + 16));
-        std::vector<T> values(static_cast<std::size_t>(n + 16)), column_values(static_cast<std::size_t>(n + 16));
-        const SparseRows<T> sparse = compress<T>(x.view(), indptr.data(), indices.data(), values.data());
+        std::vector<std::int32_t> indices(room), rows(room);
+        std::vector<T> values(room), column_values(room);
+        const auto compressed = [&](const std::int64_t* order, std::int64_t count, std::int64_t most) {
+            return compress<T>(x.view(), order, count, most, indptr.data(), indices.data(), values.data());
+        };
+        CHECK(n == 0 || !compressed(nullptr, 6, n - 1).indptr);
+        const std::int64_t order[2] = {5, 1};
+        const SparseRows<T> two = compressed(order, 2, n);
+        CHECK(two.rows == 2 && two.indptr[2] == two.indptr[1]);
+        for (std::int64_t j = 0, k = 0; j < cols; ++j) {
+            if (x.at(5, j) == T(0)) continue;
+            CHECK(k < two.indptr[1] && two.indices[k] == j && two.values[k] == x.at(5, j));
+            ++k;
+        }
+        const SparseRows<T> sparse = compressed(nullptr, 6, n);
         const SparseRows<T> turned = sparse_columns<T>(sparse, column_indptr.data(), rows.data(), column_values.data());
         CHECK(sparse.indptr[6] == n && turned.indptr[cols] == n && turned.rows == cols && turned.cols == 6);
         Numbers<T> back(6, cols), from_columns(6, cols);
