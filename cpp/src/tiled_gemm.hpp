@@ -30,7 +30,7 @@ void tiled_gemm(Context& context, Matrix<const T> a, bool transpose_a, Matrix<co
         const std::int64_t left = task % pairs * 2 * width, cols = std::min(2 * width, c.cols - left);
         const std::int64_t top = task / pairs * tiled_rows, rows = std::min(tiled_rows, c.rows - top);
         const std::int64_t next = (task + 1) % pairs * 2 * width;  // where the next task begins
-        T* strip = context.scratch<T>(worker);
+        T* packed = context.scratch<T>(worker);
         const Matrix<T> block(c.row(top) + left, rows, cols, c.stride);
         for (std::int64_t p = 0; p < inner; p += tiled_inner) {
             const std::int64_t k = std::min(tiled_inner, inner - p);
@@ -42,7 +42,11 @@ void tiled_gemm(Context& context, Matrix<const T> a, bool transpose_a, Matrix<co
                 const bool same = s + width < cols, same_task = same || p + k < inner;
                 const std::int64_t then = same ? left + s + width : same_task ? left : next;
                 const Ahead ahead(part_of_b(then, std::min(width, c.cols - then), same ? p : same_task ? p + k : 0));
-                tiled_gemm_kernels<T>().pack(part_b, transpose_b, left + s, strip);
+                Matrix<const T> strip(part_b.data + left + s, k, width, part_b.stride);
+                if (transpose_b || !strip_lies_well(part_b, left + s)) {
+                    tiled_gemm_kernels<T>().pack(part_b, transpose_b, left + s, packed);
+                    strip = Matrix<const T>(packed, k, width);
+                }
                 tiled_gemm_kernels<T>().multiply(part_a, transpose_a, strip, accumulate || p > 0, out, ahead);
             }
         }

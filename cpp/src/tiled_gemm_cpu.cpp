@@ -99,8 +99,8 @@ void pack(Matrix<const T> b, bool transpose_b, std::int64_t first, T* strip) {
 
 // Rows x strip_cols of c. a: element (i, p) of op(A) at a[i * of_row + p * of_inner].
 template <class T, int Rows, bool Transposed>
-__attribute__((noinline)) void tile(const T* a, std::int64_t stride, std::int64_t k, const T* strip, bool accumulate, T* c,
-                                    std::int64_t c_stride, Fetching& fetching) {
+__attribute__((noinline)) void tile(const T* a, std::int64_t stride, Matrix<const T> strip,
+                                    bool accumulate, T* c, std::int64_t c_stride, Fetching& fetching) {
     using S = Simd<T>;
     constexpr int count = vectors<T>;
     typename S::Vector acc[Rows][count];
@@ -114,12 +114,14 @@ __attribute__((noinline)) void tile(const T* a, std::int64_t stride, std::int64_
     const T* base[bases];
 #pragma GCC unroll 4
     for (int i = 0; i < bases; ++i) base[i] = a + 3 * i * stride;
+    const std::int64_t k = strip.rows;
+    const T* row_of_b = strip.data;
     for (std::int64_t first = 0; first < k; first += steps_between) {
         for (std::int64_t left = std::min(steps_between, k - first); left > 0; --left) {
             typename S::Vector row[count];
 #pragma GCC unroll 8
-            for (int v = 0; v < count; ++v) row[v] = S::load(strip + v * S::lanes);
-            strip += count * S::lanes;
+            for (int v = 0; v < count; ++v) row[v] = S::load(row_of_b + v * S::lanes);
+            row_of_b += strip.stride;
 #pragma GCC unroll 12
             for (int i = 0; i < Rows; ++i) {
                 const auto number = all_lanes(Transposed ? base[0][i] : base[i / 3][i % 3 * stride]);
@@ -143,31 +145,29 @@ __attribute__((noinline)) void tile(const T* a, std::int64_t stride, std::int64_
 
 // A tile whose columns end inside the strip goes through memory of its own.
 template <class T, int Rows, bool Transposed>
-void edge(const T* a, std::int64_t stride, std::int64_t k, const T* strip, bool accumulate, Matrix<T> c,
+void edge(const T* a, std::int64_t stride, Matrix<const T> strip, bool accumulate, Matrix<T> c,
           Fetching& fetching) {
     constexpr std::int64_t width = strip_cols<T>();
     alignas(64) T block[Rows * width] = {};
     for (int i = 0; accumulate && i < Rows; ++i) std::memcpy(block + i * width, c.row(i), static_cast<std::size_t>(c.cols) * sizeof(T));
-    tile<T, Rows, Transposed>(a, stride, k, strip, accumulate, block, width, fetching);
+    tile<T, Rows, Transposed>(a, stride, strip, accumulate, block, width, fetching);
     for (int i = 0; i < Rows; ++i) std::memcpy(c.row(i), block + i * width, static_cast<std::size_t>(c.cols) * sizeof(T));
 }
 
 template <class T, int Rows, bool Transposed>
-void rows_of(Matrix<const T> a, const T* strip, bool accumulate, Matrix<T> c, std::int64_t& first, Fetching& fetching) {
-    const std::int64_t k = Transposed ? a.rows : a.cols;
+void rows_of(Matrix<const T> a, Matrix<const T> strip, bool accumulate, Matrix<T> c, std::int64_t& first, Fetching& fetching) {
     for (; first + Rows <= c.rows; first += Rows) {
         const T* from = Transposed ? a.data + first : a.row(first);
         for (std::int64_t i = first + Rows; i < std::min(first + 2 * Rows, c.rows); ++i) prefetch<strip_cols<T>()>(c.row(i));
-        if (c.cols == strip_cols<T>()) tile<T, Rows, Transposed>(from, a.stride, k, strip, accumulate, c.row(first), c.stride, fetching);
-        else edge<T, Rows, Transposed>(from, a.stride, k, strip, accumulate, c.rows_from(first, Rows), fetching);
+        if (c.cols == strip_cols<T>()) tile<T, Rows, Transposed>(from, a.stride, strip, accumulate, c.row(first), c.stride, fetching);
+        else edge<T, Rows, Transposed>(from, a.stride, strip, accumulate, c.rows_from(first, Rows), fetching);
     }
     if constexpr (Rows > 1) rows_of<T, (Rows > 8 ? 8 : Rows > 4 ? 4 : Rows / 2), Transposed>(a, strip, accumulate, c, first, fetching);
 }
 
 template <class T>
-void multiply(Matrix<const T> a, bool transpose_a, const T* strip, bool accumulate, Matrix<T> c, const Ahead& ahead) {
-    const std::int64_t k = transpose_a ? a.rows : a.cols;
-    Fetching fetching(ahead, (c.rows + most_rows - 1) / most_rows * k, steps_between);
+void multiply(Matrix<const T> a, bool transpose_a, Matrix<const T> strip, bool accumulate, Matrix<T> c, const Ahead& ahead) {
+    Fetching fetching(ahead, (c.rows + most_rows - 1) / most_rows * strip.rows, steps_between);
     std::int64_t first = 0;
     if (transpose_a) rows_of<T, most_rows, true>(a, strip, accumulate, c, first, fetching);
     else rows_of<T, most_rows, false>(a, strip, accumulate, c, first, fetching);

@@ -43,12 +43,18 @@ template <class T>
 struct TiledGemmKernels {
     // strip (k x strip_cols) = columns [first, first + strip_cols) of op(B), k x n, zeros beyond its last.
     void (*pack)(Matrix<const T> b, bool transpose_b, std::int64_t first, T* strip);
-    // c (m x at most strip_cols) = op(A) strip, or added to it: every element a sum over k in order, fused.
-    void (*multiply)(Matrix<const T> a, bool transpose_a, const T* strip, bool accumulate, Matrix<T> c, const Ahead& ahead);
+    // c (m x at most strip_cols) = op(A) strip (k x strip_cols), or added to it: every element a sum over k in order, fused.
+    void (*multiply)(Matrix<const T> a, bool transpose_a, Matrix<const T> strip, bool accumulate, Matrix<T> c, const Ahead& ahead);
     // The same for sparse rows a and columns [first, first + c.cols) of B. splits: sparse_splits(a). scratch: sparse_scratch.
     void (*multiply_sparse)(const SparseRows<T>& a, const std::int64_t* splits, Matrix<const T> b, std::int64_t first,
                             bool accumulate, Matrix<T> c, T* scratch);
 };
+
+// Whether a strip of B is read where it lies: all its columns are there, and its rows do not drive each other out of the caches.
+template <class T>
+bool strip_lies_well(Matrix<const T> b, std::int64_t first) {
+    return first + strip_cols<T>() <= b.cols && b.stride * static_cast<std::int64_t>(sizeof(T)) % 1024 != 0;
+}
 
 // Rows of B that a sparse product works on at a time, with so many bytes of each: they stay in the first cache.
 constexpr std::int64_t sparse_tile = 112, sparse_bytes = 256;

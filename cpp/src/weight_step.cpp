@@ -39,7 +39,7 @@ void multiply(const WeightStep<T>& step, std::int64_t top, std::int64_t left, bo
                 const Matrix<T> strip(block.data + c, block.rows, std::min(strip_cols<T>(), block.cols - c), block.stride);
                 const std::int64_t first = ahead.rows * piece / pieces;
                 piece = std::min(piece + 1, pieces);
-                tiled_gemm_kernels<T>().multiply(a, true, scratch, accumulate || p > 0, strip,
+                tiled_gemm_kernels<T>().multiply(a, true, Matrix<const T>(scratch, k, strip_cols<T>()), accumulate || p > 0, strip,
                                                  ahead.rows_from(first, ahead.rows * piece / pieces - first));
             }
         }
