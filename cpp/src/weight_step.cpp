@@ -18,8 +18,12 @@ constexpr std::int64_t block_cols = 128;
 template <class T>
 void multiply(const WeightStep<T>& step, std::int64_t top, std::int64_t left, bool accumulate, Matrix<T> block, T* scratch,
               const Ahead& ahead) {
-    const std::int64_t strips = (block.cols + strip_cols<T>() - 1) / strip_cols<T>(), pieces = step.n_terms * strips;
-    std::int64_t piece = 0;
+    // Dense products fetch ahead, each an equal share.
+    const std::int64_t strips = (block.cols + strip_cols<T>() - 1) / strip_cols<T>();
+    std::int64_t pieces = 0, piece = 0;
+    for (int t = 0; t < step.n_terms; ++t) {
+        if (!step.terms[t].a_columns.indptr) pieces += strips * ((step.terms[t].a.rows + tiled_inner - 1) / tiled_inner);
+    }
     for (int t = 0; t < step.n_terms; ++t, accumulate = true) {
         const GradientTerm<T>& term = step.terms[t];
         if (term.a_columns.indptr) {
@@ -38,7 +42,7 @@ void multiply(const WeightStep<T>& step, std::int64_t top, std::int64_t left, bo
                 tiled_gemm_kernels<T>().pack(term.b.rows_from(p, k), false, left + c, scratch);
                 const Matrix<T> strip(block.data + c, block.rows, std::min(strip_cols<T>(), block.cols - c), block.stride);
                 const std::int64_t first = ahead.rows * piece / pieces;
-                piece = std::min(piece + 1, pieces);
+                ++piece;
                 tiled_gemm_kernels<T>().multiply(a, true, Matrix<const T>(scratch, k, strip_cols<T>()), accumulate || p > 0, strip,
                                                  ahead.rows_from(first, ahead.rows * piece / pieces - first));
             }
