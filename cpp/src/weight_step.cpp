@@ -12,7 +12,14 @@ namespace harmonium {
 
 namespace {
 
-constexpr std::int64_t block_cols = 128;
+constexpr std::int64_t block_cols = 64, most_rows = 504;  // with what the rule keeps, a block stays in the second-level cache
+
+// Rows of a block: fewer where there are threads for more blocks, and whole tiles.
+std::int64_t rows_of_block(std::int64_t rows, std::int64_t strips, int threads) {
+    const std::int64_t fair = rows * strips / (4 * threads);
+    return std::min(most_rows, std::max<std::int64_t>(fair / 48, 1) * 48);
+}
+
 
 // block (at `top`, `left` of the gradient) = the sum of all terms there, or added to it.
 template <class T>
@@ -74,14 +81,15 @@ void weight_step(Context& context, const WeightStep<T>& step) {
             return cuda::weight_step(context, step);
         }
     }
-    const std::int64_t strips = (shape.cols + block_cols - 1) / block_cols, chunks = (shape.rows + tiled_rows - 1) / tiled_rows;
-    const std::int64_t split_room = tiled_rows * (sparse_tiles(inner) - 1) * 8 / static_cast<std::int64_t>(sizeof(T));
+    const std::int64_t strips = (shape.cols + block_cols - 1) / block_cols;
+    const std::int64_t height = rows_of_block(shape.rows, strips, context.threads()), chunks = (shape.rows + height - 1) / height;
+    const std::int64_t split_room = height * (sparse_tiles(inner) - 1) * 8 / static_cast<std::int64_t>(sizeof(T));
     const std::int64_t work = std::max(std::min(inner, tiled_inner) * strip_cols<T>(), sparse_scratch<T> + split_room) + 16;
-    context.reserve_scratch(static_cast<std::size_t>(work + tiled_rows * block_cols) * sizeof(T));
+    context.reserve_scratch(static_cast<std::size_t>(work + height * block_cols) * sizeof(T));
     const auto& kernels = update_kernels<T>();
     context.parallel_for(strips * chunks, [&](std::int64_t task, int worker) {
         const std::int64_t left = task % strips * block_cols, cols = std::min(block_cols, shape.cols - left);
-        const std::int64_t top = task / strips * tiled_rows, rows = std::min(tiled_rows, shape.rows - top);
+        const std::int64_t top = task / strips * height, rows = std::min(height, shape.rows - top);
         T* scratch = context.scratch<T>(worker);
         const Matrix<T> block = step.gradient ? Matrix<T>(step.gradient.row(top) + left, rows, cols, step.gradient.stride)
                                               : Matrix<T>(scratch + (work + 15) / 16 * 16, rows, cols, block_cols);
