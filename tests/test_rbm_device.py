@@ -110,10 +110,10 @@ def test_a_fitted_model_draws_what_the_cpu_draws(dtype):
 
 @needs_gpu
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("method", ["ais", "reverse_ais", "bracket"])
-def test_annealing_has_the_cpu_s_log_z(method, dtype):
-    cpu, gpu = (rbm.log_partition(method, n_runs=15, n_betas=6, random_state=0) for rbm in machines(dtype, 12, 8))
-    assert gpu.method == cpu.method == method
+def test_annealing_has_the_cpu_s_log_z(dtype):
+    """A bracket anneals up, and down from samples."""
+    cpu, gpu = (rbm.log_partition("bracket", n_runs=15, n_betas=6, random_state=0) for rbm in machines(dtype, 12, 8))
+    assert gpu.method == cpu.method == "bracket"
     # Given the same draws a run's weight is the sum of 8 softplus of 12 terms below 3 each, at 5 temperatures.
     for name in ("value", "lower", "upper"):
         tolerance.near_sum(getattr(gpu, name), getattr(cpu, name), 5 * 8 * 12 * 3, 2 * 12, dtype=dtype)
@@ -122,7 +122,7 @@ def test_annealing_has_the_cpu_s_log_z(method, dtype):
 @needs_gpu
 def test_annealing_finds_the_partition_function():
     parameters = draw_parameters(8, 5, 0.7)
-    z = machine(*parameters, device="cuda").log_partition("ais", n_runs=300, n_betas=30, random_state=0)
+    z = machine(*parameters, device="cuda").log_partition("ais", n_runs=150, n_betas=20, random_state=0)
     tolerance.statistical((z.value - reference.log_partition(*parameters)) / z.std_error)
 
 
