@@ -12,13 +12,16 @@ the bandwidth of a copy are measured in the run.
 4. fista: 65536 rows of 256 numbers on 1024 atoms, to a relative gap of 1e-4; rows and codes travel from and to the
    host.
 5. autoencoder: an epoch of 784-1000-500-250-30, batch 1000.
-6. agreement: the same machine of 20 hidden units trained on CPU and GPU, exact log-likelihoods compared.
+6. gibbs_small, gibbs_large: a Gibbs step of 100 and of 4096 chains of 784 x 500 units.
+7. annealing: a temperature of 100 runs of annealed importance sampling of the same machine.
+8. agreement: the same machine of 20 hidden units trained on CPU and GPU, exact log-likelihoods compared.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import re
 import statistics
 import time
@@ -36,8 +39,10 @@ if torch is not None:
     from torch_autoencoder import TorchAutoencoder
     from torch_fista import fista as torch_fista
     from torch_rbm import TorchRBM
+    from torch_rbm import anneal as torch_anneal
+    from torch_rbm import gibbs as torch_gibbs
 
-Call = Callable[[], Any]
+Call = Callable[..., Any]
 MODES = ("float32", "tf32", "bf16")
 
 
@@ -115,11 +120,11 @@ def mode(name: str, device: str) -> Iterator[None]:
 
 
 def in_modes(call: Call, device: str) -> dict[str, Call]:
-    def run(name: str) -> Any:
+    def run(name: str, *arguments: Any) -> Any:
         with mode(name, device):
-            return call()
+            return call(*arguments)
 
-    return {f"PyTorch {name}": lambda name=name: run(name) for name in MODES}
+    return {f"PyTorch {name}": functools.partial(run, name) for name in MODES}
 
 
 def report(what: str, taken: dict[str, list[float]], **others: Any) -> dict[str, Any]:
@@ -134,6 +139,14 @@ def report(what: str, taken: dict[str, list[float]], **others: Any) -> dict[str,
     for name, value in others.items():
         print(f"  {name}: {value}")
     return found
+
+
+def a_step(machine: Machine, calls: dict[str, Call], few: int, many: int, steps: int = 1) -> dict[str, list[float]]:
+    """Seconds a step, `steps` to a unit of the calls' argument: long calls less short ones, no starts and copies."""
+    each = [(name, call, n) for n in (few, many) for name, call in calls.items()]
+    taken = machine.in_turns({f"{name} {n}": functools.partial(call, n) for name, call, n in each})
+    pairs = {name: zip(taken[f"{name} {few}"], taken[f"{name} {many}"], strict=True) for name in calls}
+    return {name: [max(b - a, 1e-9) / ((many - few) * steps) for a, b in pair] for name, pair in pairs.items()}
 
 
 # -- parts -------------------------------------------------------------------------------------------------------
@@ -176,9 +189,8 @@ def product(machine: Machine) -> dict[str, Any]:
 
 
 def _cd(machine: Machine, visible: int, hidden: int, batch: int, batches: int) -> dict[str, Any]:
-    """Seconds a step: a longer fit less a shorter one, so that neither start nor copies count."""
     X = machine.random.random((batch * batches, visible)) < 0.3
-    numbers, few, many = machine.tensor(X.astype(np.float32)), 1, 3
+    numbers = machine.tensor(X.astype(np.float32))
     rows = {
         "float32": numbers,
         "tf32": numbers,
@@ -198,22 +210,9 @@ def _cd(machine: Machine, visible: int, hidden: int, batch: int, batches: int) -
 
     fitted = ours(1)
     assert np.isfinite(fitted.components_).all() and fitted.components_.any()
-    calls: dict[str, Call] = {}
-    for epochs in (few, many):
-        calls[f"harmonium {epochs}"] = lambda epochs=epochs: ours(epochs)
-        for name in MODES:
-            calls[f"PyTorch {name} {epochs}"] = lambda epochs=epochs, name=name: theirs(epochs, name)
-    taken = machine.in_turns(calls)
-    steps = (many - few) * batches
-    names = ["harmonium", *(f"PyTorch {name}" for name in MODES)]
-    a_step = {
-        name: [
-            max(long - short, 1e-9) / steps
-            for short, long in zip(taken[f"{name} {few}"], taken[f"{name} {many}"], strict=True)
-        ]
-        for name in names
-    }
-    return report(f"CD-1, {visible} x {hidden}, batch {batch}, a step", a_step)
+    calls: dict[str, Call] = {"harmonium": ours}
+    calls |= {f"PyTorch {name}": lambda epochs, name=name: theirs(epochs, name) for name in MODES}
+    return report(f"CD-1, {visible} x {hidden}, batch {batch}, a step", a_step(machine, calls, 1, 3, batches))
 
 
 def cd_large(machine: Machine) -> dict[str, Any]:
@@ -280,7 +279,7 @@ def _largest_gap(X: np.ndarray, D: np.ndarray, H: np.ndarray, alpha: float) -> f
 
 def autoencoder(machine: Machine) -> dict[str, Any]:
     sizes = [20, 12, 5] if machine.dry else [784, 1000, 500, 250, 30]
-    rows, batch, few, many = machine.size(60_000, 60), machine.size(1000, 20), 1, 3
+    rows, batch = machine.size(60_000, 60), machine.size(1000, 20)
     X = machine.random.random((rows, sizes[0]), dtype=np.float32)
     tensor = machine.tensor(X)
 
@@ -295,19 +294,60 @@ def autoencoder(machine: Machine) -> dict[str, Any]:
             net.epoch(tensor)
 
     assert np.isfinite(ours(1).loss_curve_).all()
-    calls: dict[str, Call] = {f"harmonium {epochs}": lambda epochs=epochs: ours(epochs) for epochs in (few, many)}
-    for epochs in (few, many):
-        for name, call in in_modes(lambda epochs=epochs: theirs(epochs), machine.device).items():
-            calls[f"{name} {epochs}"] = call
-    taken = machine.in_turns(calls)
-    an_epoch = {
-        name: [
-            max(b - a, 1e-9) / (many - few)
-            for a, b in zip(taken[f"{name} {few}"], taken[f"{name} {many}"], strict=True)
-        ]
-        for name in ("harmonium", *(f"PyTorch {name}" for name in MODES))
-    }
+    calls: dict[str, Call] = {"harmonium": ours, **in_modes(theirs, machine.device)}
+    an_epoch = a_step(machine, calls, 1, 3)
     return report(f"autoencoder {'-'.join(map(str, sizes))}, batch {batch}, an epoch", an_epoch)
+
+
+def _model(machine: Machine) -> tuple[RBM, RBM, tuple[Any, ...]]:
+    """The same machine on the GPU and on the CPU, and its parameters as PyTorch has them."""
+    visible, hidden = machine.size(784, 30), machine.size(500, 20)
+    W = (0.1 * machine.random.standard_normal((visible, hidden))).astype(np.float32)
+    b, c = (machine.random.standard_normal(n).astype(np.float32) - 1 for n in (visible, hidden))
+    models = []
+    for device in ("cuda", "cpu"):
+        models.append(RBM(hidden, device=device))
+        models[-1].components_, models[-1].intercept_visible_, models[-1].intercept_hidden_ = W.T, b, c
+    return models[0], models[1], tuple(machine.tensor(part) for part in (W, b, c))
+
+
+def _gibbs(machine: Machine, chains: int) -> dict[str, Any]:
+    ours, cpu, parameters = _model(machine)
+    v = machine.random.random((chains, len(parameters[1]))) < 0.3
+    start = machine.tensor(v.astype(np.float32))
+    differ = float((ours.gibbs(v, 3, random_state=0) != cpu.gibbs(v, 3, random_state=0)).mean())
+    assert differ < 1e-3, differ  # a probability within rounding of its draw, and what follows from it
+    calls: dict[str, Call] = {"harmonium": lambda n: ours.gibbs(v, n, random_state=0)}
+    calls |= in_modes(lambda n: torch_gibbs(*parameters, start, n), machine.device)
+    taken = a_step(machine, calls, *((1, 3) if machine.dry else (200, 1200)))
+    return report(
+        f"Gibbs step, {chains} chains of {v.shape[1]} x {len(parameters[2])}",
+        taken,
+        **{"draws unlike the CPU's": differ},
+    )
+
+
+def gibbs_small(machine: Machine) -> dict[str, Any]:
+    return _gibbs(machine, machine.size(100, 10))
+
+
+def gibbs_large(machine: Machine) -> dict[str, Any]:
+    return _gibbs(machine, machine.size(4096, 20))
+
+
+def annealing(machine: Machine) -> dict[str, Any]:
+    ours, cpu, parameters = _model(machine)
+    n_runs, base = machine.size(100, 10), parameters[1] * 0
+
+    def partition(model: RBM, n: int) -> Any:
+        return model.log_partition("ais", n_runs=n_runs, n_betas=n, random_state=0)
+
+    log_z = {name: partition(model, 100).value for name, model in (("GPU", ours), ("CPU", cpu))}
+    assert abs(log_z["GPU"] - log_z["CPU"]) < 1e-3 * abs(log_z["CPU"]), log_z
+    calls: dict[str, Call] = {"harmonium": lambda n: partition(ours, n)}
+    calls |= in_modes(lambda n: torch_anneal(parameters, base, np.linspace(0, 1, n).tolist(), n_runs), machine.device)
+    taken = a_step(machine, calls, *((3, 6) if machine.dry else (200, 1200)))
+    return report(f"annealing, {n_runs} runs, a temperature", taken, **{"log Z": log_z})
 
 
 def agreement(machine: Machine) -> dict[str, Any]:
@@ -325,7 +365,8 @@ def agreement(machine: Machine) -> dict[str, Any]:
     return {"log-likelihoods": scores, "difference": difference}
 
 
-PARTS = {part.__name__: part for part in (product, cd_large, cd_small, fista, autoencoder, agreement)}
+FITTED = (gibbs_small, gibbs_large, annealing)
+PARTS = {part.__name__: part for part in (product, cd_large, cd_small, fista, autoencoder, *FITTED, agreement)}
 
 
 def main() -> None:

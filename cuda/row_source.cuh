@@ -1,5 +1,5 @@
-// The training data's rows for a GPU: on it as a whole where half of its free memory holds them, else in chunks of batches
-// that the host gathers in order and copies while the device works on the chunk before.
+// The data's rows for a GPU: on it as a whole where they are to stay and half of its free memory holds them, else in chunks of
+// batches that the host gathers in order and copies while the device works on the chunk before.
 #pragma once
 
 #include <algorithm>
@@ -16,7 +16,7 @@ namespace harmonium::cuda {
 template <class T>
 class RowSource {
 public:
-    RowSource(State& state, const States<T>& x, std::int64_t batch_size)
+    RowSource(State& state, const States<T>& x, std::int64_t batch_size, bool stay)
         : state_(state), x_(x), words_(x.bits_only() ? BitMatrix::words_for(x.cols()) : 0),
           row_bytes_(words_ ? words_ * 8 : x.cols() * static_cast<std::int64_t>(sizeof(T))) {
         std::size_t free = 0, total = 0;
@@ -24,7 +24,7 @@ public:
         const std::int64_t bytes = x.rows() * row_bytes_, most = std::min(largest_chunk, static_cast<std::int64_t>(free / 8));
         const std::int64_t batches = std::max<std::int64_t>(1, most / std::max<std::int64_t>(1, batch_size * row_bytes_));
         chunk_rows_ = std::min(x.rows(), batches * batch_size);
-        resident_ = bytes <= static_cast<std::int64_t>(free / 2);
+        resident_ = stay && bytes <= static_cast<std::int64_t>(free / 2);
         if (!resident_) {
             for (Slot& slot : slots_) slot.allocate(chunk_rows_ * row_bytes_);
             return;

@@ -17,12 +17,12 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("part", ["fista", "autoencoder"])
-def test_a_part_runs_dry(part):
+@pytest.mark.parametrize("parts", ["fista", "autoencoder", "gibbs_small annealing"])
+def test_parts_run_dry(parts):
     pytest.importorskip("torch", reason="PyTorch is the peer")
     results = BENCH.parent / "results"
     before = sorted(results.glob("gpu-*"))
-    command = [sys.executable, str(BENCH), "--dry-run", "--rounds", "1", "--seed", "0", "--parts", part]
+    command = [sys.executable, str(BENCH), "--dry-run", "--rounds", "1", "--seed", "0", "--parts", *parts.split()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "a dry run" in done.stdout and "PyTorch tf32" in done.stdout
