@@ -17,7 +17,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("part", ["fista", "autoencoder"])
+@pytest.mark.parametrize("part", ["fista", "dictionary", "autoencoder"])
 def test_a_part_runs_dry(part):
     pytest.importorskip("torch", reason="PyTorch is the peer")
     results = BENCH.parent / "results"
