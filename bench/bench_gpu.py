@@ -11,10 +11,11 @@ the bandwidth of a copy are measured in the run.
 2. cd_large: CD-1, 4096 x 4096 units, batch 4096. 3. cd_small: CD-1, 784 x 500, batch 100.
 4. fista: 65536 rows of 256 numbers on 1024 atoms, to a relative gap of 1e-4; rows and codes travel from and to the
    host.
-5. autoencoder: an epoch of 784-1000-500-250-30, batch 1000.
-6. gibbs_small, gibbs_large: a Gibbs step of 100 and of 4096 chains of 784 x 500 units.
-7. annealing: a temperature of 100 runs of annealed importance sampling of the same machine.
-8. agreement: the same machine of 20 hidden units trained on CPU and GPU, exact log-likelihoods compared.
+5. dictionary: a pass of dictionary learning, 65536 rows of 144 numbers, 256 atoms, batch 4096, codes to 1e-4.
+6. autoencoder: an epoch of 784-1000-500-250-30, batch 1000.
+7. gibbs_small, gibbs_large: a Gibbs step of 100 and of 4096 chains of 784 x 500 units.
+8. annealing: a temperature of 100 runs of annealed importance sampling of the same machine.
+9. agreement: the same machine of 20 hidden units trained on CPU and GPU, exact log-likelihoods compared.
 """
 
 from __future__ import annotations
@@ -32,11 +33,12 @@ from typing import Any
 import numpy as np
 
 import measure
-from harmonium import RBM, Autoencoder, _core, ops
+from harmonium import RBM, Autoencoder, SparseCoding, _core, ops, sparse_encode
 from measure import torch
 
 if torch is not None:
     from torch_autoencoder import TorchAutoencoder
+    from torch_dictionary import learn as torch_learn
     from torch_fista import fista as torch_fista
     from torch_rbm import TorchRBM
     from torch_rbm import anneal as torch_anneal
@@ -277,6 +279,54 @@ def _largest_gap(X: np.ndarray, D: np.ndarray, H: np.ndarray, alpha: float) -> f
     return largest
 
 
+def dictionary(machine: Machine) -> dict[str, Any]:
+    n, K, d, batch = machine.size(65536, 20), machine.size(256, 6), machine.size(144, 4), machine.size(4096, 10)
+    atoms = machine.random.standard_normal((K, d), dtype=np.float32)
+    H = machine.random.laplace(size=(n, K)) * (machine.random.random((n, K)) < 10 / K)
+    X = (H @ atoms + 0.1 * machine.random.standard_normal((n, d))).astype(np.float32)
+    X /= X.std()
+    start = X[:K] / np.linalg.norm(X[:K], axis=1, keepdims=True)
+    alpha, tol = 0.2 * float(np.median(np.abs(X[:256] @ start.T).max(axis=1))), 1e-4
+    tensor, first = machine.tensor(X), machine.tensor(start)
+
+    def ours(epochs: int) -> np.ndarray:
+        model = SparseCoding(
+            K, alpha=alpha, max_iter=epochs, batch_size=batch, tol=0, max_no_improvement=None, transform_tol=tol,
+            dict_init=start, random_state=0, device="cuda",
+        )  # fmt: skip
+        return model.fit(X).components_
+
+    def theirs(epochs: int) -> Any:
+        return torch_learn(
+            tensor,
+            first,
+            alpha,
+            tol=tol,
+            max_iter=machine.size(2000, 30),
+            batch_size=batch,
+            epochs=epochs,
+            forgetting=8.0,
+        )
+
+    objectives = {}
+    for name, call in {
+        "start": lambda: start,
+        "harmonium": lambda: ours(1),
+        "PyTorch float32": lambda: theirs(1),
+    }.items():
+        found = call()
+        D = np.asarray(found.cpu() if torch.is_tensor(found) else found, dtype=np.float32)
+        h = sparse_encode(X[:2000], D, alpha=alpha)
+        objectives[name] = float((0.5 * ((X[:2000] - h @ D) ** 2).sum(1) + alpha * np.abs(h).sum(1)).mean())
+    gains = {name: objectives["start"] - objectives[name] for name in ("harmonium", "PyTorch float32")}
+    assert gains["harmonium"] >= 0.9 * gains["PyTorch float32"] or machine.dry, objectives
+    calls: dict[str, Call] = {"harmonium": ours, **in_modes(theirs, machine.device)}
+    a_pass = a_step(machine, calls, 1, 3)
+    return report(
+        f"dictionary of {K} atoms of {d}, {n} rows, batch {batch}, a pass", a_pass, **{"objective": objectives}
+    )
+
+
 def autoencoder(machine: Machine) -> dict[str, Any]:
     sizes = [20, 12, 5] if machine.dry else [784, 1000, 500, 250, 30]
     rows, batch = machine.size(60_000, 60), machine.size(1000, 20)
@@ -366,7 +416,9 @@ def agreement(machine: Machine) -> dict[str, Any]:
 
 
 FITTED = (gibbs_small, gibbs_large, annealing)
-PARTS = {part.__name__: part for part in (product, cd_large, cd_small, fista, autoencoder, *FITTED, agreement)}
+PARTS = {
+    part.__name__: part for part in (product, cd_large, cd_small, fista, dictionary, autoencoder, *FITTED, agreement)
+}
 
 
 def main() -> None:

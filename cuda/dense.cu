@@ -10,47 +10,39 @@ namespace harmonium::cuda {
 
 namespace {
 
-template <class T>
-__device__ T dropped(T value, std::uint32_t word, T rate) {
-    return value * (unit_interval<T>(word) < rate ? T(0) : T(1) / (T(1) - rate));
-}
-
-template <class T>
-__global__ void forward_kernel(Activation f, const T* bias, T rate, StepDraw draw, std::uint32_t first_row, Matrix<T> out) {
+// out(i, j) = value(i, j, drop), where drop(x) is what dropout leaves of x there. A thread takes the columns of a counter.
+template <class T, class Value>
+__device__ void write_dropped(T rate, const StepDraw& draw, std::uint32_t first_row, Matrix<T> out, const Value& value) {
     const std::int64_t counter = own_x(), first = first_column(counter);
     if (first >= out.cols) return;
     const Draw now = draw.now();
     for (std::int64_t i = own_y(); i < out.rows; i += stride_y()) {
         Philox4 words{};
         if (rate > T(0)) words = philox_counter(now, first_row + static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(counter));
-        T* row = out.row(i);
         for (int w = 0; w < 4; ++w) {
             const std::int64_t j = first + 16 * w;
             if (j >= out.cols) break;
-            const T a = activate(f, bias ? row[j] + bias[j] : row[j]);
-            row[j] = rate > T(0) ? dropped(a, words.word[w], rate) : a;
+            out.row(i)[j] = value(i, j, [&](T x) {
+                return rate > T(0) ? x * (unit_interval<T>(words.word[w]) < rate ? T(0) : T(1) / (T(1) - rate)) : x;
+            });
         }
     }
+}
+
+template <class T>
+__global__ void forward_kernel(Activation f, const T* bias, T rate, StepDraw draw, std::uint32_t first_row, Matrix<T> out) {
+    write_dropped(rate, draw, first_row, out, [&](std::int64_t i, std::int64_t j, const auto& drop) {
+        return drop(activate(f, bias ? out.row(i)[j] + bias[j] : out.row(i)[j]));
+    });
 }
 
 template <class T>
 __global__ void backward_kernel(Activation f, Matrix<const T> a, T a_scale, T rate, StepDraw draw, std::uint32_t first_row,
                                 Matrix<const T> more, Matrix<T> out) {
-    const std::int64_t counter = own_x(), first = first_column(counter);
-    if (first >= out.cols) return;
-    const Draw now = draw.now();
-    for (std::int64_t i = own_y(); i < out.rows; i += stride_y()) {
-        Philox4 words{};
-        if (rate > T(0)) words = philox_counter(now, first_row + static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(counter));
-        T* row = out.row(i);
-        for (int w = 0; w < 4; ++w) {
-            const std::int64_t j = first + 16 * w;
-            if (j >= out.cols) break;
-            T delta = row[j] * slope(f, a.row(i)[j] * a_scale);
-            if (rate > T(0)) delta = dropped(delta, words.word[w], rate);
-            row[j] = more ? delta + more.row(i)[j] : delta;
-        }
-    }
+    write_dropped(rate, draw, first_row, out, [&](std::int64_t i, std::int64_t j, const auto& drop) {
+        const T delta = drop(out.row(i)[j] * slope(f, a.row(i)[j] * a_scale));
+        return more ? delta + more.row(i)[j] : delta;
+    });
 }
 
 template <class T>

@@ -21,30 +21,9 @@ __device__ double penalty_of(const LassoPenalty& alpha, std::int64_t row, std::i
     return alpha.data[row * alpha.row_stride + j * alpha.col_stride];
 }
 
-// The sum and the largest of a block's values, for all its threads.
-struct Reduced {
-    double sum, most;
-};
-__device__ Reduced reduce(double sum, double most) {
-    __shared__ double of_warp[2][32];
-    sum = warp_sum(sum);
-    most = warp_max(most);
-    if (threadIdx.x % 32 == 0) {
-        of_warp[0][threadIdx.x / 32] = sum;
-        of_warp[1][threadIdx.x / 32] = most;
-    }
-    __syncthreads();
-    Reduced all{0, 0};
-    for (unsigned w = 0; w < blockDim.x / 32; ++w) {
-        all.sum += of_warp[0][w];
-        all.most = of_warp[1][w] > all.most ? of_warp[1][w] : all.most;
-    }
-    return all;
-}
-
 // sum_j alpha_j |h_j|, and the largest |g_j| / alpha_j: of g_j / alpha_j where codes may not be negative.
 template <class R>
-__device__ Reduced reach(const LassoBlock& block, std::int64_t row, const R* codes, const R* correlation, bool positive) {
+__device__ SumAndMost<double> reach(const LassoBlock& block, std::int64_t row, const R* codes, const R* correlation, bool positive) {
     double penalty = 0, most = 0;
     for (std::int64_t j = threadIdx.x; j < block.atoms; j += blockDim.x) {
         const double alpha = penalty_of(block.alpha, row, j);
@@ -53,7 +32,7 @@ __device__ Reduced reach(const LassoBlock& block, std::int64_t row, const R* cod
         const double ratio = static_cast<double>((positive || g > 0 ? g : -g) / static_cast<R>(alpha));
         most = ratio > most ? ratio : most;
     }
-    return reduce(penalty, most);
+    return block_sum_and_most(penalty, most);
 }
 
 // As gap_of in lasso_row.hpp.
@@ -71,7 +50,7 @@ __global__ void start_kernel(LassoBlock block, LassoWork<R> work, Matrix<const T
         if (j < block.atoms && penalty_of(block.alpha, i, j) <= 1.7976931348623157e308) value = static_cast<R>(codes.row(i)[j]);
         work.codes[i * block.atom_stride + j] = value;
         if (sizeof(R) == 4) write_parts(static_cast<float>(value), work.code_parts + i * 3 * block.atom_stride + j, block.atom_stride);
-        if (j == 0) work.slots[i] = {0, 0, 0, 1, 0, 0, static_cast<std::int32_t>(i), block.n_iter[i], 0, true, true};
+        if (j == 0) work.slots[i] = {0, 0, 1, 0, 0, static_cast<std::int32_t>(i), block.n_iter[i], 0, true, true};
     }
 }
 
@@ -99,10 +78,10 @@ __global__ void residual_kernel(LassoBlock block, LassoWork<R> work, std::int64_
     if (threadIdx.x == 0) own.residual_squared = squares, own.residual_x = with_x;
 }
 
-// A block takes a row. Where the objective rises after a step with momentum, that step is undone and momentum dropped
-// (O'Donoghue and Candes 2015, section 3.2). In float a rise of 2^-24 may be one of rounding errors, and a row whose gap no
-// longer falls goes on in double.
+// A block takes a row. Momentum is dropped as on the CPU, by a sign that the errors of bfloat16 products do not decide. A row
+// goes on in double at a gap that they do not resolve, or that no longer falls.
 constexpr int most_idle = 25;
+constexpr double least_resolved = 0x1p-15;  // of the objective; on patches and random data errors begin at a third of it
 template <class R, class T>
 __global__ void step_kernel(LassoBlock block, LassoWork<R> work, double tol, std::int64_t max_iter, bool fista, bool positive,
                             Matrix<T> out) {
@@ -111,75 +90,68 @@ __global__ void step_kernel(LassoBlock block, LassoWork<R> work, double tol, std
     const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * block.atom_stride;
     R *codes = work.codes + first, *before = work.before + first, *correlation_before = work.correlation_before + first;
     const R* correlation = work.correlation + first;
-    const Reduced all = reach(block, own.row, codes, correlation, positive);
+    const SumAndMost<double> all = reach(block, own.row, codes, correlation, positive);
     const double objective = 0.5 * own.residual_squared + all.sum;
     const bool finite = objective <= 1.7976931348623157e308;
-    const bool single = sizeof(R) == 4;
-    const double ceiling = own.objective * (1 + (single ? 0x1p-24 : 0.0));
-    const bool accepted = finite && (own.fresh || own.momentum == 0 || objective <= ceiling);
     const double gap = gap_of(objective, own.residual_squared, own.residual_x, all.most);
-    const bool done = accepted && gap <= tol * objective;
+    const bool done = finite && gap <= tol * objective, falls = own.fresh || gap < 0.7 * own.least_gap;
+    const bool unresolved = sizeof(R) == 4 && (own.idle >= most_idle || gap <= least_resolved * objective);
     const std::int32_t n_iter = own.n_iter + !own.fresh;
-    const bool falls = own.fresh || (accepted && gap < 0.7 * own.least_gap);
-    const bool lost = (!accepted && (own.fresh || own.momentum == 0)) || (single && own.idle >= most_idle);
-    const bool ends = done || lost || n_iter >= max_iter;
+    const bool ends = done || !finite || unresolved || n_iter >= max_iter;
     LassoSlot next = own;
     next.n_iter = n_iter;
     next.fresh = false;
     next.working = !ends;
     next.least_gap = falls ? gap : own.least_gap;
     next.idle = falls ? 0 : own.idle + 1;
-    next.t = 1;
-    next.momentum = 0;
-    if (accepted) {
-        next.objective = objective;
-        if (!own.fresh && fista) {
-            next.t = (1 + std::sqrt(1 + 4 * own.t * own.t)) / 2;
-            next.momentum = (own.t - 1) / next.t;
-        }
-    }
-    if (threadIdx.x == 0) {
-        work.slots[blockIdx.x] = next;
-        if (ends) block.n_iter[own.row] = n_iter, block.converged[own.row] = done;
+    R momentum = 0;
+    if (fista && !own.fresh) {
+        const double t = own.uphill > 0 ? 1 : own.t;
+        next.t = (1 + std::sqrt(1 + 4 * t * t)) / 2;
+        momentum = static_cast<R>((t - 1) / next.t);
     }
     if (ends) {
-        if (!accepted && own.fresh) return;  // beyond R's range: the codes stay those to start from
-        const R* from = accepted ? codes : before;
+        if (threadIdx.x == 0) {
+            work.slots[blockIdx.x] = next;
+            block.n_iter[own.row] = n_iter, block.converged[own.row] = done;
+        }
+        if (!finite && own.fresh) return;  // beyond R's range: the codes stay those to start from
+        const R* from = finite ? codes : before;
         for (std::int64_t j = threadIdx.x; j < block.atoms; j += blockDim.x) out.row(own.row)[j] = static_cast<T>(from[j]) + T(0);
         return;
     }
-    const R step = static_cast<R>(*block.step), momentum = static_cast<R>(next.momentum);
+    const R step = static_cast<R>(*block.step);
+    double uphill = 0;
     for (std::int64_t j = threadIdx.x; j < block.atoms; j += blockDim.x) {
-        R point, at_point;
-        if (accepted) {
-            const R h = codes[j], g = correlation[j];
-            point = h, at_point = g;
-            if (momentum != R(0)) {
-                point += momentum * (h - before[j]);
-                at_point += momentum * (g - correlation_before[j]);
-            }
-            before[j] = h;
-            correlation_before[j] = g;
-        } else {
-            point = before[j], at_point = correlation_before[j];
+        const R last = codes[j], g = correlation[j];
+        R point = last, at_point = g;
+        if (momentum != R(0)) {
+            point += momentum * (last - before[j]);
+            at_point += momentum * (g - correlation_before[j]);
         }
+        before[j] = last;
+        correlation_before[j] = g;
         const R moved = detail::multiply_add(step, at_point, point), a = step * static_cast<R>(penalty_of(block.alpha, own.row, j));
         const R h = positive ? harmonium::shrink_positive(moved, a) : harmonium::shrink(moved, a);
         codes[j] = h;
+        uphill += static_cast<double>(point - h) * static_cast<double>(h - last);
         if (sizeof(R) == 4) {
             write_parts(static_cast<float>(h), work.code_parts + static_cast<std::int64_t>(blockIdx.x) * 3 * block.atom_stride + j,
                         block.atom_stride);
         }
     }
+    next.uphill = block_sum(uphill);
+    if (threadIdx.x == 0) work.slots[blockIdx.x] = next;
 }
 
 __global__ void gap_kernel(LassoBlock block, LassoWork<double> work, bool positive) {
     const LassoSlot& own = work.slots[blockIdx.x];
     const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * block.atom_stride;
-    const Reduced all = reach(block, own.row, work.codes + first, work.correlation + first, positive);
-    if (threadIdx.x == 0) {
-        block.gaps[own.row] = gap_of(0.5 * own.residual_squared + all.sum, own.residual_squared, own.residual_x, all.most);
-    }
+    const SumAndMost<double> all = reach(block, own.row, work.codes + first, work.correlation + first, positive);
+    if (threadIdx.x > 0) return;
+    const double objective = 0.5 * own.residual_squared + all.sum;
+    block.objectives[own.row] = objective;
+    block.gaps[own.row] = gap_of(objective, own.residual_squared, own.residual_x, all.most);
 }
 
 __global__ void count_kernel(const LassoSlot* slots, std::int64_t n, int* count) {

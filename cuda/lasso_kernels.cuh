@@ -10,9 +10,9 @@ namespace harmonium::cuda {
 // The Gram matrix is not used: with two products of features x atoms a step costs less from twice as many atoms as
 // features on, missing entries need nothing more, and |r|^2 is a sum of squares, without cancellation.
 struct LassoSlot {
-    double objective;  // of the codes accepted last
     double residual_squared, residual_x;
-    double t, momentum;  // of the candidate codes
+    double t;       // momentum's
+    double uphill;  // <y - h, h - h_before> for codes h, those before and the point y between: positive, momentum misled
     double least_gap;
     std::int32_t row, n_iter, idle;  // idle: steps since the gap was last much less than before
     bool fresh, working;
@@ -27,7 +27,7 @@ struct LassoBlock {
     Matrix<const double> x;          // 0 where an entry is missing
     Matrix<const std::uint8_t> observed;
     LassoPenalty alpha;
-    double* gaps;
+    double *gaps, *objectives;
     std::int32_t* n_iter;
     std::uint8_t* converged;
 };
@@ -57,7 +57,7 @@ void lasso_count(State& state, const LassoSlot* slots, std::int64_t n, int* coun
 // Moves the rows at work into the first `count` slots. moves: 2 n + 1 numbers.
 template <class R>
 void lasso_compact(State& state, const LassoBlock& block, const LassoWork<R>& work, std::int64_t n, std::int64_t count, int* moves);
-// The gaps of the codes in the slots, which are those of the rows in order.
+// Gaps and objectives of the codes in the slots, which are those of the rows in order.
 void lasso_gaps(State& state, const LassoBlock& block, const LassoWork<double>& work, bool positive);
 
 // A dictionary with zeros around it, and its parts.

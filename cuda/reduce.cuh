@@ -36,6 +36,27 @@ __device__ T block_sum(T value) {
     return sum;
 }
 
+// The sum of the one and the largest of the other, for all threads of such a block.
+template <class T>
+struct SumAndMost {
+    T sum, most;
+};
+template <class T>
+__device__ SumAndMost<T> block_sum_and_most(T sum, T most) {
+    __shared__ T of_warp[2][32];
+    sum = warp_sum(sum);
+    most = warp_max(most);
+    if (threadIdx.x % 32 == 0) of_warp[0][threadIdx.x / 32] = sum, of_warp[1][threadIdx.x / 32] = most;
+    __syncthreads();
+    SumAndMost<T> all{0, of_warp[1][0]};
+    for (unsigned w = 0; w < blockDim.x / 32; ++w) {
+        all.sum += of_warp[0][w];
+        all.most = of_warp[1][w] > all.most ? of_warp[1][w] : all.most;
+    }
+    __syncthreads();  // of_warp is the next ones'
+    return all;
+}
+
 // Blocks of 32 x rows_down threads take 32 columns each.
 constexpr unsigned rows_down = 16;
 // The sum over i < rows of term(i), where `valid`; threads (j, 0) get that of column j. Every thread has to come.

@@ -180,6 +180,25 @@ def lasso(x, D, alpha, positive=False, observed=None, tol=1e-13, max_sweeps=20_0
     return h
 
 
+def proximal_steps(x, D, alpha, L, n_steps, momentum=True):
+    """Codes after so many steps from zeros, and how often the momentum of each row was dropped.
+
+    Beck and Teboulle, SIAM J. Imaging Sci. 2, 2009, eqs. 4.1 to 4.3, with the gradient scheme of O'Donoghue and Candes,
+    Found. Comput. Math. 15, 2015, section 3.2; without momentum ISTA.
+    """
+    h = before = np.zeros((len(x), len(D)))
+    t, dropped, beta = np.ones(len(x)), np.zeros(len(x), int), np.zeros(len(x))
+    for _ in range(n_steps):
+        y = h + beta[:, None] * (h - before)
+        h, before = shrink(y + (x - y @ D) @ D.T / L, alpha / L), h
+        if momentum:
+            uphill = ((y - h) * (h - before)).sum(axis=1) > 0
+            dropped += uphill
+            t = np.where(uphill, 1, t)
+            t, beta = (1 + np.sqrt(1 + 4 * t**2)) / 2, 2 * (t - 1) / (1 + np.sqrt(1 + 4 * t**2))
+    return h, dropped
+
+
 def code_statistics(h, x, keep, share, A, B):
     """A and B of Mairal, Bach, Ponce, Sapiro, JMLR 11, 2010, algorithm 1."""
     return keep * A + share * h.T @ h, keep * B + share * h.T @ x

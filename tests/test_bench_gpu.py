@@ -17,7 +17,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("parts", ["fista", "autoencoder", "gibbs_small annealing"])
+@pytest.mark.parametrize("parts", ["fista", "dictionary", "autoencoder", "gibbs_small annealing"])
 def test_parts_run_dry(parts):
     pytest.importorskip("torch", reason="PyTorch is the peer")
     results = BENCH.parent / "results"

@@ -65,3 +65,16 @@ def test_refusals():
     if not _core.cuda_available():
         with pytest.raises(RuntimeError, match="sparse_encode: device='cuda': the GPU is off"):
             sparse_encode(x, D, alpha=alpha, device="cuda")
+
+
+@needs_gpu
+def test_steps_are_as_many_as_on_the_cpu():
+    """Where objectives of bfloat16 products decided on momentum, twice as many."""
+    x, D, alpha = problem(12, 48, 24, share=0.1)
+    steps = {}
+    for device in ("cpu", "cuda"):
+        codes, gaps, steps[device] = np.zeros((12, 48)), np.empty(12), np.empty(12, np.int32)
+        penalty = np.full((1, 1), alpha)
+        left = _core.lasso(x, D, penalty, None, "fista", 1e-6, 1000, False, codes, gaps, steps[device], 0, None, device)
+        assert left == 0
+    assert abs(steps["cuda"].sum() / steps["cpu"].sum() - 1) < 0.05

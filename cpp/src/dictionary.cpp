@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "cuda/dictionary.cuh"
+#include "cuda_state.hpp"
 #include "dictionary_kernels.hpp"
 #include "harmonium/error.hpp"
 #include "harmonium/gemm.hpp"
@@ -39,6 +41,9 @@ void dictionary_update(Context& context, Matrix<const double> a, Matrix<const do
             " x ", a.cols, ", B ", b.rows, " x ", b.cols, ", D ", atoms, " x ", features);
     require(scratch.rows >= std::min(atoms, atoms_at_a_time) && scratch.cols == features, "dictionary_update: scratch is ",
             scratch.rows, " x ", scratch.cols);
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) return cuda::dictionary_update(context, a, b, positive, scratch, d);
+    }
     const auto& kernels = dictionary_kernels<double>();
     // A D for some atoms at a time by one product, put right for those of them that have moved since.
     for (std::int64_t first = 0; first < atoms; first += atoms_at_a_time) {

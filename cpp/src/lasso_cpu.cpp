@@ -41,7 +41,8 @@ void proximal_step(const LassoRow<Real>& row, const Real* point, const Real* cor
 }
 
 // ISTA (Daubechies, Defrise, De Mol 2004), and FISTA (Beck and Teboulle 2009, section 4) with the momentum dropped where
-// the objective would rise (O'Donoghue and Candes 2015, section 3.2). A step costs codes that are not zero x atoms.
+// it leads uphill, by the gradient scheme of O'Donoghue and Candes 2015, section 3.2: rounding errors do not decide there,
+// as they do where objectives are compared. A step costs codes that are not zero x atoms.
 template <bool Momentum>
 void proximal_gradient(LassoRow<Real>& row, LassoScratch<Real>& s) {
     const Real x_squared = dot(row.x, row.x, lasso_padded(row.features));
@@ -54,29 +55,23 @@ void proximal_gradient(LassoRow<Real>& row, LassoScratch<Real>& s) {
     while (now.gap > row.tol * now.objective && row.n_iter < row.max_iter) {
         std::swap(s.codes, s.previous);
         std::swap(s.correlation, s.previous_correlation);
-        const bool extrapolated = momentum != 0;
-        if (extrapolated) {
+        if (momentum != 0) {
             // y = h + beta (h - h_before), whose correlations are the same combination; codes and correlation hold those before.
             for (std::int64_t j = 0; j < padded; ++j) {
                 s.point[j] = s.previous[j] + momentum * (s.previous[j] - s.codes[j]);
                 s.point_correlation[j] = s.previous_correlation[j] + momentum * (s.previous_correlation[j] - s.correlation[j]);
             }
             proximal_step(row, s.point, s.point_correlation, s.codes);
+            Real uphill = 0;
+            for (std::int64_t j = 0; j < row.atoms; ++j) uphill += (s.point[j] - s.codes[j]) * (s.codes[j] - s.previous[j]);
+            if (uphill > 0) t = 1;
         } else {
             proximal_step(row, s.previous, s.previous_correlation, s.codes);
         }
         n = support_of(row, s, s.codes, s.point);
         correlations_of(row, s.found, s.point, n, s.residual, s.correlation);
-        const Gap next = gap_at(row, x_squared, s.codes, s.correlation);
+        now = gap_at(row, x_squared, s.codes, s.correlation);
         ++row.n_iter;
-        if (extrapolated && next.objective > now.objective) {
-            std::swap(s.codes, s.previous);
-            std::swap(s.correlation, s.previous_correlation);
-            t = 1;
-            momentum = 0;
-            continue;
-        }
-        now = next;
         if (Momentum) {
             const Real t_next = (1 + std::sqrt(1 + 4 * t * t)) / 2;
             momentum = (t - 1) / t_next;

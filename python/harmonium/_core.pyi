@@ -289,6 +289,7 @@ def sparse_coding_train(
     smoothing: int,
     threads: int,
     on_epoch: Callable[[], bool],
+    device: str = "cpu",
 ) -> bool: ...
 
 class AutoencoderModel:

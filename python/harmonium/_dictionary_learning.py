@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from . import _core
-from ._lasso import ALGORITHMS, threads
+from ._lasso import choose_solver, threads
 from ._rbm_sampling import new_seed
 from ._validation import check_finite, float_dtype, tell
 from .image import Patches
@@ -156,6 +156,8 @@ class DictionaryLearner:
         stops: bool,
         shuffle: bool,
     ) -> bool:
+        who = type(estimator).__name__
+        device, algorithm = choose_solver(who, "fit_algorithm", estimator.fit_algorithm, estimator.device)
         quantities = np.zeros((n_passes, len(_QUANTITIES)))
         first = int(state["counters"][1])
 
@@ -166,12 +168,12 @@ class DictionaryLearner:
         return _core.sparse_coding_train(  # type: ignore[call-arg]
             rows, *(state[name] for name in ("dictionary", "covariance", "projections", "idle", "counters")),
             state["smoothed"], quantities, float(estimator.alpha),
-            ALGORITHMS.get(estimator.fit_algorithm, "cd"), float(estimator.transform_tol),
+            algorithm, float(estimator.transform_tol),
             int(estimator.transform_max_iter), bool(estimator.positive_code), bool(estimator.positive_dict),
             0 if whole else int(estimator.batch_size), _FORGETTING, shuffle, self._seed,
             max(len(rows), 1) if whole else _REDRAW_AFTER,
             int(estimator.max_no_improvement or 0) if stops else 0, n_rows,
-            threads(type(estimator).__name__, estimator.n_jobs), on_epoch,
+            threads(who, estimator.n_jobs), on_epoch, device,
         )  # fmt: skip
 
     def warn_if_idle(self, estimator: Any) -> None:

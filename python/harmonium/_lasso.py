@@ -60,7 +60,8 @@ def sparse_encode(
     algorithm : {"auto", "cd", "fista", "ista"}, default="auto"
         "cd": coordinate descent over a working set whose codes are then solved for at once, the fastest by far and
         what "auto" is; "ista" (Daubechies, Defrise, De Mol 2004): proximal gradient steps, the lecture's algorithm;
-        "fista" (Beck and Teboulle 2009): the same with momentum, dropped where the objective would rise.
+        "fista" (Beck and Teboulle 2009): the same with momentum, dropped where it leads uphill (O'Donoghue and
+        Candes 2015).
         "lasso_cd" and "lasso_lars", scikit-learn's names for the same minimiser, mean "cd".
     alpha : float or array, default=1.0
         The penalty: a number; one for each atom, of shape (n_components,); one for each row, (n_samples, 1); or one for
@@ -119,7 +120,12 @@ def sparse_encode(
     check_number(who, "tol", tol, Real, low=0)
     check_number(who, "max_iter", max_iter, Integral, low=0, high=2**31)
     check_flag(who, "positive", positive)
-    where = _device(X, device, algorithm)
+    if is_on_gpu(X):
+        raise TypeError(
+            f"{who}: X is a {type(X).__module__}.{type(X).__name__} on a GPU; give it as "
+            "a NumPy array, with device='cuda'"
+        )
+    where, chosen = choose_solver(who, "algorithm", algorithm, device)
     X = check_array(X, accept_sparse="csr", dtype="numeric", ensure_all_finite=False, input_name="X")
     dtype = float_dtype(X)
     D = np.ascontiguousarray(check_array(dictionary, dtype="numeric", input_name="dictionary"), dtype=dtype)
@@ -131,7 +137,6 @@ def sparse_encode(
     check_finite(f"{who}: X", X, observed, advice="; say with mask what is observed")
     codes = np.zeros(shape, dtype) if init is None else _start(init, shape, dtype, positive)
     gaps = np.empty(shape[0])
-    chosen = (ALGORITHMS if where == "cpu" else ON_A_GPU)[algorithm]
     solve = _Solver(D, chosen, float(tol), int(max_iter), bool(positive), threads(who, n_jobs), where)
     left = 0
     with progress_bar(who, verbose) as progress:
@@ -242,19 +247,18 @@ class _Solver:
         return left
 
 
-def _device(X: Any, device: str | None, algorithm: str) -> str:
-    """The name of the device, where the algorithm runs there."""
-    if is_on_gpu(X):
-        raise TypeError(
-            f"sparse_encode: X is a {type(X).__module__}.{type(X).__name__} on a GPU; give it as "
-            "a NumPy array, with device='cuda'"
-        )
+def choose_solver(who: str, name: str, algorithm: str, device: str | None) -> tuple[str, str]:
+    """The device, and the solver that the parameter of this name stands for there."""
     if device not in (None, "cpu") and algorithm not in ON_A_GPU:
         raise ValueError(
-            f"sparse_encode: algorithm={algorithm!r} does not run on device={device!r}; there 'fista', which 'auto' "
-            "is, and 'ista' do"
+            f"{who}: {name}={algorithm!r} does not run on device={device!r}; there 'fista', which 'auto' is, and "
+            "'ista' do"
         )
-    return choose_device("sparse_encode", device)
+    where = choose_device(who, device)
+    if where == "cpu":
+        return where, ALGORITHMS.get(algorithm, "cd")  # "lars" of scikit-learn's dictionary learning, too
+    _core.DeviceArray(np.zeros(1, np.float32), int(where.partition(":")[2]))  # one of several GPUs may not be there
+    return where, ON_A_GPU[algorithm]
 
 
 def _objective(x: np.ndarray, D: np.ndarray, alpha: np.ndarray, h: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
-from ._lasso import ALGORITHMS, sparse_encode, threads
+from ._lasso import ALGORITHMS, choose_solver, sparse_encode, threads
 from ._validation import check_choice, check_finite, check_flag, check_number
 
 __all__ = ["SparseCoder"]
@@ -34,11 +34,13 @@ class Coder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         for name in ("positive_code", "split_sign"):
             check_flag(who, name, getattr(self, name))
         threads(who, self.n_jobs)
+        choose_solver(who, "transform_algorithm", self.transform_algorithm, self.device)
 
     def _encode(self, X: Any, dictionary: np.ndarray, alpha: float) -> np.ndarray:
         codes = sparse_encode(
             X, dictionary, algorithm=self.transform_algorithm, alpha=alpha, tol=self.transform_tol,
             max_iter=self.transform_max_iter, positive=self.positive_code, n_jobs=self.n_jobs, verbose=self.verbose,
+            device=self.device,
         )  # fmt: skip
         if not self.split_sign:
             return codes
@@ -86,6 +88,9 @@ class SparseCoder(Coder):
         Relative duality gap at which a row is done.
     verbose : int, default=0
         1 shows a progress bar.
+    device : {"cpu", "cuda", "cuda:1", ...} or None, default=None
+        Where rows are coded, as in `sparse_encode`; None: on the CPU. On a GPU "auto" is "fista", and "cd" does not
+        run.
 
     Attributes
     ----------
@@ -113,6 +118,7 @@ class SparseCoder(Coder):
         transform_max_iter: int = 10_000,
         transform_tol: float = 1e-6,
         verbose: int = 0,
+        device: str | None = None,
     ) -> None:
         self.dictionary = dictionary
         self.transform_algorithm = transform_algorithm
@@ -123,6 +129,7 @@ class SparseCoder(Coder):
         self.transform_max_iter = transform_max_iter
         self.transform_tol = transform_tol
         self.verbose = verbose
+        self.device = device
 
     def fit(self, X: Any, y: Any = None) -> SparseCoder:
         """Nothing to learn: X is checked, and its feature names are kept.

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._callbacks import CallbackMixin, epoch_loop
 from ._dictionary_learning import DictionaryLearner
-from ._lasso import ALGORITHMS
+from ._lasso import ALGORITHMS, choose_solver
 from ._rbm_sampling import new_seed
 from ._validation import check_choice, check_flag, check_number, float_dtype
 from .image import Patches
@@ -70,6 +70,10 @@ class SparseCoding(CallbackMixin, Coder):
         pass; not within the first pass; None: never.
     transform_tol : float, default=1e-6
         Relative duality gap at which a row's codes are done.
+    device : {"cpu", "cuda", "cuda:1", ...} or None, default=None
+        Where `fit`, `partial_fit` and `transform` are computed; None: on the CPU. On a GPU "auto" is "fista", "cd" does
+        not run, and what is learned differs by what codes may within their tolerance. Rows that do not fit there are
+        streamed; with batch_size=None they have to fit. RuntimeError says why there is no such GPU.
 
     Attributes
     ----------
@@ -122,6 +126,7 @@ class SparseCoding(CallbackMixin, Coder):
         tol: float = 1e-3,
         max_no_improvement: int | None = 10,
         transform_tol: float = 1e-6,
+        device: str | None = None,
     ) -> None:
         self.n_components = n_components
         self.alpha = alpha
@@ -142,6 +147,7 @@ class SparseCoding(CallbackMixin, Coder):
         self.tol = tol
         self.max_no_improvement = max_no_improvement
         self.transform_tol = transform_tol
+        self.device = device
 
     def fit(self, X: Any, y: Any = None) -> SparseCoding:
         """Learn a dictionary.
@@ -272,6 +278,7 @@ class SparseCoding(CallbackMixin, Coder):
         check_number(who, "alpha", self.alpha, Real, low=0, open_low=True)
         check_number(who, "max_iter", self.max_iter, Integral, low=0)
         check_choice(who, "fit_algorithm", self.fit_algorithm, (*ALGORITHMS, "lars"))
+        choose_solver(who, "fit_algorithm", self.fit_algorithm, self.device)
         if self.batch_size is not None:
             check_number(who, "batch_size", self.batch_size, Integral, low=1)
         check_number(who, "tol", self.tol, Real, low=0)

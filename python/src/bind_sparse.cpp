@@ -93,7 +93,9 @@ bool py_sparse_coding_train(const Array<T>& x, Array<T>& dictionary, Array<doubl
                             Array<double>& quantities, double alpha, const std::string& algorithm, double code_tol,
                             std::int64_t max_iter, bool positive_code, bool positive_dict, std::int64_t batch_size,
                             double forgetting, bool shuffle, std::uint64_t seed, std::int64_t redraw_after,
-                            std::int64_t max_no_improvement, std::int64_t smoothing, int threads, const py::function& on_epoch) {
+                            std::int64_t max_no_improvement, std::int64_t smoothing, int threads, const py::function& on_epoch,
+                            const std::string& device) {
+    const Device where = device_of(device);
     const Matrix<const T> rows = matrix(x);
     SparseCodingState<T> state;
     state.dictionary = mutable_matrix(dictionary);
@@ -122,7 +124,7 @@ bool py_sparse_coding_train(const Array<T>& x, Array<T>& dictionary, Array<doubl
     bool converged = false;
     std::int64_t row = 0;
     py::gil_scoped_release release;
-    InterruptibleContext context(py::none(), threads);
+    InterruptibleContext context(py::none(), threads, where);
     sparse_coding_train<T>(context, rows, options, recorded.rows, state, [&](const SparseCodingEpoch& epoch) {
         counted[0] = static_cast<std::int64_t>(state.steps);
         counted[1] = static_cast<std::int64_t>(state.epochs);
@@ -152,7 +154,7 @@ void bind(py::module_& m) {
           py::arg("counters").noconvert(), py::arg("smoothed").noconvert(), py::arg("quantities").noconvert(), py::arg("alpha"),
           py::arg("algorithm"), py::arg("code_tol"), py::arg("max_iter"), py::arg("positive_code"), py::arg("positive_dict"),
           py::arg("batch_size"), py::arg("forgetting"), py::arg("shuffle"), py::arg("seed"), py::arg("redraw_after"),
-          py::arg("max_no_improvement"), py::arg("smoothing"), py::arg("threads"), py::arg("on_epoch"));
+          py::arg("max_no_improvement"), py::arg("smoothing"), py::arg("threads"), py::arg("on_epoch"), py::arg("device") = "cpu");
     m.def("shrink", &py_shrink<T>, py::arg("x").noconvert(), py::arg("a").noconvert(), py::arg("positive"));
 }
 

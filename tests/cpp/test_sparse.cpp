@@ -9,48 +9,13 @@
 #include "harmonium/error.hpp"
 #include "harmonium/shrink.hpp"
 #include "harmonium/sparse_coding.hpp"
-#include "inputs.hpp"
+#include "lasso_cases.hpp"
 
 namespace harmonium_test {
 
 namespace {
 
 using Refused = std::invalid_argument;
-
-template <class T>
-Numbers<T> unit_rows(std::int64_t rows, std::int64_t cols, std::uint64_t seed) {
-    Numbers<T> d(rows, cols, seed);
-    for (std::int64_t k = 0; k < rows; ++k) {
-        double squares = 0;
-        for (std::int64_t f = 0; f < cols; ++f) squares += static_cast<double>(d.at(k, f)) * static_cast<double>(d.at(k, f));
-        for (std::int64_t f = 0; f < cols; ++f) d.at(k, f) = static_cast<T>(static_cast<double>(d.at(k, f)) / std::sqrt(squares));
-    }
-    return d;
-}
-
-// 0.5 |x - h D|^2 + alpha |h|_1 of a row, and its duality gap at the residual made feasible, in double.
-template <class T>
-std::pair<double, double> objective_and_gap(const Numbers<T>& x, const Numbers<T>& d, const Numbers<T>& h, double alpha,
-                                            const Numbers<std::uint8_t>* observed, std::int64_t i) {
-    std::vector<double> r(static_cast<std::size_t>(x.cols));
-    double squares = 0, with_x = 0, l1 = 0, most = 0;
-    for (std::int64_t f = 0; f < x.cols; ++f) {
-        double sum = static_cast<double>(x.at(i, f));
-        for (std::int64_t k = 0; k < d.rows; ++k) sum -= static_cast<double>(h.at(i, k)) * static_cast<double>(d.at(k, f));
-        if (observed && !observed->at(i, f)) sum = 0;
-        r[static_cast<std::size_t>(f)] = sum;
-        squares += sum * sum;
-        with_x += sum * static_cast<double>(x.at(i, f));
-    }
-    for (std::int64_t k = 0; k < d.rows; ++k) {
-        double g = 0;
-        for (std::int64_t f = 0; f < x.cols; ++f) g += r[static_cast<std::size_t>(f)] * static_cast<double>(d.at(k, f));
-        most = std::max(most, std::abs(g) / alpha);
-        l1 += std::abs(static_cast<double>(h.at(i, k)));
-    }
-    const double s = most > 1 ? 1 / most : 1, objective = 0.5 * squares + alpha * l1;
-    return {objective, objective - s * with_x + 0.5 * s * s * squares};
-}
 
 template <class T>
 struct Codes {
@@ -84,6 +49,7 @@ void codes() {
         }
         Numbers<std::uint8_t> observed(n, features);
         for (std::size_t i = 0; i < observed.data.size(); ++i) observed.data[i] = i % 4 != 3;
+        const std::vector<double> alpha(static_cast<std::size_t>(atoms), 0.1);
         for (const LassoAlgorithm algorithm : {LassoAlgorithm::cd, LassoAlgorithm::ista, LassoAlgorithm::fista}) {
             for (const bool positive : {false, true}) {
                 for (const Numbers<std::uint8_t>* mask : {static_cast<const Numbers<std::uint8_t>*>(nullptr),
@@ -92,12 +58,10 @@ void codes() {
                     const Codes<T> one = encode(1, x, d, 0.1, options, mask), three = encode(3, x, d, 0.1, options, mask);
                     CHECK(one.left == 0);
                     CHECK(one.h.data == three.h.data && one.gaps == three.gaps && one.n_iter == three.n_iter);
-                    Numbers<T> seen = x;
-                    for (std::size_t i = 0; i < seen.data.size(); ++i) seen.data[i] = !mask || mask->data[i] ? seen.data[i] : T(0);
                     for (std::int64_t i = 0; i < n; ++i) {
-                        const auto [objective, gap] = objective_and_gap(seen, d, one.h, 0.1, mask, i);
+                        const auto [objective, gap] = objective_and_gap(x, d, one.h, alpha, false, positive, mask, i);
                         const double reported = one.gaps[static_cast<std::size_t>(i)];
-                        if (!positive) CHECK_NEAR(reported, gap, 1e-10 * static_cast<double>(features));
+                        CHECK_NEAR(reported, gap, 1e-10 * static_cast<double>(features));
                         CHECK(reported <= 3e-5 * objective && reported >= 0);
                         for (std::int64_t k = 0; k < atoms; ++k) CHECK(!positive || one.h.at(i, k) >= 0);
                     }

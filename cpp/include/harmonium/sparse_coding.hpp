@@ -46,7 +46,7 @@ struct SparseCodingEpoch {
 // Atoms that no code has used for a while become rows of the batch that are not zero, drawn from (seed, stream data, step).
 // The state changes at the end of a pass, all of it together; then on_epoch is called, and true stops.
 // The same bits whatever the number of threads. Throws std::invalid_argument, Interrupted; DivergenceError where an objective
-// is not finite.
+// is not finite. On a GPU, by ista or fista, all memory may be of either kind; X stays there if it fits, else it is streamed.
 template <class T>
 void sparse_coding_train(Context& context, Matrix<const T> x, const SparseCodingOptions& options, std::int64_t n_epochs,
                          SparseCodingState<T>& state, const std::function<bool(const SparseCodingEpoch&)>& on_epoch);
