@@ -100,9 +100,9 @@ void likelihoods(Context& context) {
     Numbers<double> rows(2, 2), columns(3, 3);
     CHECK_THROWS(Refused, "RBM: 3 rows in, 2 rows out",
                  rbm_hidden_probability<double>(context, model.view(), start.view(), rows.view()));
-    CHECK_THROWS(Refused, "the layer is 3 x 2, probability 3 x 3",
+    CHECK_THROWS(Refused, "4 columns in, 3 out, the model has 4 and 2",
                  rbm_hidden_probability<double>(context, model.view(), start.view(), columns.view()));
-    CHECK_THROWS(Refused, "A is 3 x 4, op(W) 2 x 4",
+    CHECK_THROWS(Refused, "4 columns in, 3 out, the model has 2 and 4",
                  rbm_visible_probability<double>(context, model.view(), start.view(), columns.view()));
 }
 
