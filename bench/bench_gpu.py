@@ -162,12 +162,8 @@ def product(machine: Machine) -> dict[str, Any]:
         bits.astype(np.float64) @ W.astype(np.float64),
         bits.astype(np.float64) @ np.abs(W.astype(np.float64)),
     )
-    A, B, a, b = (
-        machine.array(ops.pack_bits(bits)),
-        machine.array(W),
-        machine.tensor(bits.astype(np.float32)),
-        machine.tensor(W),
-    )
+    A, B = machine.array(ops.pack_bits(bits)), machine.array(W)
+    a, b = machine.tensor(bits.astype(np.float32)), machine.tensor(W)
     ours = {"harmonium": lambda: ops.binary_gemm(A, B, n_columns=n, device="cuda")}
     theirs = in_modes(lambda: a @ b, machine.device)
     if not machine.dry:

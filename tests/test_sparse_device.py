@@ -90,8 +90,9 @@ def test_coders_code_there_and_keep_their_device(tmp_path):
     tolerance.same_bits(learned.transform(x), sparse_encode(x, learned.components_, alpha=0.5, tol=1e-4, device="cuda"))
 
 
-def test_refusals():
-    x, D, _ = problem(5, 8, 6)
+@needs_gpu
+def test_solvers_that_do_not_run_there_are_refused():
+    x = rows(5)
     for name, algorithm in (("fit_algorithm", "lars"), ("fit_algorithm", "cd"), ("transform_algorithm", "lasso_lars")):
         model = SparseCoding(device="cuda", **{name: algorithm})
         with pytest.raises(
@@ -99,6 +100,10 @@ def test_refusals():
         ):
             model.fit(x)
         assert not hasattr(model, "components_")
+
+
+def test_devices_that_are_not_there_are_refused():
+    x, D, _ = problem(5, 8, 6)
     with pytest.raises(ValueError, match="SparseCoder: device='tpu' is not None"):
         SparseCoder(D, device="tpu").transform(x)
     model = SparseCoding(device="cuda:99")
