@@ -1,18 +1,19 @@
 """harmonium on a GPU beside PyTorch and CuPy on the same one, in one run.
 
     python bench/bench_gpu.py [--parts NAME ...] [--rounds N]
-    python bench/bench_gpu.py --dry-run        # tiny, on an emulated GPU too; nothing is written
+    python bench/bench_gpu.py --dry-run        # tiny, on an emulated GPU and without PyTorch too; nothing is written
 
 Each part checks what it times first, against float64, from fresh random inputs. Times are between CUDA events,
 contenders in turns; PyTorch runs in float32 with TF32 off and on, and in bfloat16. The rate of a bfloat16 product and
 the bandwidth of a copy are measured in the run.
 
 1. product: a 4096 x 4096 matrix of zeros and ones times one of floats.
-2. cd_large: CD-1, 4096 x 4096 units, batch 4096. 3. cd_small: CD-1, 784 x 500, batch 100.
-4. fista: 65536 rows of 256 numbers on 1024 atoms, to a relative gap of 1e-4; rows and codes travel from and to the
+2. elementwise: draws, soft thresholds and packing of a 16384 x 16384 matrix, as shares of the copy's bandwidth.
+3. cd_large: CD-1, 4096 x 4096 units, batch 4096. 4. cd_small: CD-1, 784 x 500, batch 100.
+5. fista: 65536 rows of 256 numbers on 1024 atoms, to a relative gap of 1e-4; rows and codes travel from and to the
    host.
-5. autoencoder: an epoch of 784-1000-500-250-30, batch 1000.
-6. agreement: the same machine of 20 hidden units trained on CPU and GPU, exact log-likelihoods compared.
+6. autoencoder: an epoch of 784-1000-500-250-30, batch 1000.
+7. agreement: the same machine of 20 hidden units trained on CPU and GPU, exact log-likelihoods compared.
 """
 
 from __future__ import annotations
@@ -54,7 +55,12 @@ class Machine:
         return tiny if self.dry else full
 
     def tensor(self, array: np.ndarray) -> Any:
-        return torch.from_numpy(array).to(self.device)
+        """As PyTorch has it; as it is where that is not installed."""
+        return array if torch is None else torch.from_numpy(array).to(self.device)
+
+    def pinned(self, array: np.ndarray) -> np.ndarray:
+        """Where copies to and from the GPU are fastest."""
+        return array if self.dry else torch.from_numpy(array).pin_memory().numpy()
 
     def array(self, array: np.ndarray) -> Any:
         """On the GPU as CuPy has it."""
@@ -92,6 +98,9 @@ class Machine:
 
     def measure_ceilings(self) -> None:
         n, m = self.size(8192, 64), self.size(1 << 30, 1 << 12)
+        if torch is None:
+            self.ceilings = {"bf16 TFLOP/s": np.nan, "copy TB/s": np.nan}
+            return
         a, b = (torch.randn(n, n, device=self.device, dtype=torch.bfloat16) for _ in range(2))
         source = torch.randn(m, device=self.device)
         to = torch.empty_like(source)
@@ -119,6 +128,8 @@ def in_modes(call: Call, device: str) -> dict[str, Call]:
         with mode(name, device):
             return call()
 
+    if torch is None:
+        return {}
     return {f"PyTorch {name}": lambda name=name: run(name) for name in MODES}
 
 
@@ -164,15 +175,48 @@ def product(machine: Machine) -> dict[str, Any]:
         result = (
             result.get()
             if hasattr(result, "get")
-            else np.asarray(result.float().cpu() if torch.is_tensor(result) else result)
+            else np.asarray(result.float().cpu() if hasattr(result, "cpu") else result)
         )
         errors[name] = float((np.abs(result.astype(np.float64) - exact) / scale).max())
-    assert errors["harmonium"] <= errors["PyTorch float32"] or machine.dry, errors
+    assert machine.dry or errors["harmonium"] <= errors["PyTorch float32"], errors
     taken = machine.in_turns({**ours, **theirs}, machine.size(20, 1))
     share = 6 * n**3 / statistics.median(taken["harmonium"]) / 1e12 / machine.ceilings["bf16 TFLOP/s"]
     return report(
         f"binary product, {n}^3", taken, **{"largest relative error": errors, "share of the bf16 ceiling": share}
     )
+
+
+def elementwise(machine: Machine) -> dict[str, Any]:
+    n = machine.size(16384, 70)
+    x, bias = machine.random.standard_normal((n, n), dtype=np.float32), np.zeros(n, np.float32)
+    a, b, t, bits = machine.array(x), machine.array(bias), machine.tensor(x), machine.array((x > 0).astype(np.float32))
+    words = machine.array(ops.pack_bits(x > 0))
+    least = machine.array(np.full(n, 0.5, np.float32))
+    p, drawn = ops.bernoulli(x[:64], bias, seed=1)
+    there, drawn_there = (_numpy(part) for part in ops.bernoulli(a, b, seed=1, device="cuda"))
+    assert np.abs(there[:64] - p).max() < 1e-6 and (drawn_there[:64] != drawn).mean() < 0.01
+    assert np.array_equal(_numpy(ops.shrink(a, least, device="cuda")), np.sign(x) * np.maximum(np.abs(x) - 0.5, 0))
+    assert np.array_equal(_numpy(ops.unpack_bits(words, n, device="cuda")), x > 0)
+    # What is read and written, in bytes a number.
+    calls = {
+        "bernoulli": (8 + 1 / 8, lambda: ops.bernoulli(a, b, seed=1, device="cuda"), None),
+        "shrink": (8, lambda: ops.shrink(a, least, device="cuda"), lambda: torch.nn.functional.softshrink(t, 0.5)),
+        "pack_bits": (8 + 1 / 8, lambda: ops.pack_bits(bits, device="cuda"), None),  # looked at, then packed
+        "unpack_bits": (4 + 1 / 8, lambda: ops.unpack_bits(words, n, device="cuda"), None),
+    }
+    if torch is not None:
+        calls["bernoulli"] = (*calls["bernoulli"][:2], lambda: torch.bernoulli(torch.sigmoid(t)))
+    results = {}
+    for name, (size, ours, theirs) in calls.items():
+        contenders = {"harmonium": ours} | ({} if theirs is None or torch is None else {"PyTorch": theirs})
+        taken = machine.in_turns(contenders, machine.size(20, 1))
+        share = size * n * n / statistics.median(taken["harmonium"]) / 1e12 / machine.ceilings["copy TB/s"]
+        results[name] = report(f"{name}, {n}^2", taken, **{"share of the copy's bandwidth": share})
+    return results
+
+
+def _numpy(array: Any) -> np.ndarray:
+    return array.get() if hasattr(array, "get") else np.asarray(array)
 
 
 def _cd(machine: Machine, visible: int, hidden: int, batch: int, batches: int) -> dict[str, Any]:
@@ -182,8 +226,9 @@ def _cd(machine: Machine, visible: int, hidden: int, batch: int, batches: int) -
     rows = {
         "float32": numbers,
         "tf32": numbers,
-        "bf16": numbers.bfloat16(),
+        "bf16": numbers if torch is None else numbers.bfloat16(),
     }  # in-place products are left alone by autocast
+    modes = MODES if torch is not None else ()
     options = {"method": "cd", "centering": False, "learning_rate": 0.02, "batch_size": batch, "random_state": 0}
 
     def ours(epochs: int, device: str = "cuda") -> RBM:
@@ -201,11 +246,11 @@ def _cd(machine: Machine, visible: int, hidden: int, batch: int, batches: int) -
     calls: dict[str, Call] = {}
     for epochs in (few, many):
         calls[f"harmonium {epochs}"] = lambda epochs=epochs: ours(epochs)
-        for name in MODES:
+        for name in modes:
             calls[f"PyTorch {name} {epochs}"] = lambda epochs=epochs, name=name: theirs(epochs, name)
     taken = machine.in_turns(calls)
     steps = (many - few) * batches
-    names = ["harmonium", *(f"PyTorch {name}" for name in MODES)]
+    names = ["harmonium", *(f"PyTorch {name}" for name in modes)]
     a_step = {
         name: [
             max(long - short, 1e-9) / steps
@@ -213,7 +258,10 @@ def _cd(machine: Machine, visible: int, hidden: int, batch: int, batches: int) -
         ]
         for name in names
     }
-    return report(f"CD-1, {visible} x {hidden}, batch {batch}, a step", a_step)
+    # Three products of layers and the gradient of both phases, each by three bfloat16 parts.
+    work = 3 * 2 * 5 * batch * visible * hidden
+    share = work / statistics.median(a_step["harmonium"]) / 1e12 / machine.ceilings["bf16 TFLOP/s"]
+    return report(f"CD-1, {visible} x {hidden}, batch {batch}, a step", a_step, **{"share of the bf16 ceiling": share})
 
 
 def cd_large(machine: Machine) -> dict[str, Any]:
@@ -232,30 +280,26 @@ def fista(machine: Machine) -> dict[str, Any]:
     H = machine.random.standard_normal((n, K), dtype=np.float32) * (machine.random.random((n, K)) < 0.02)
     x = (H @ D + 0.1 * machine.random.standard_normal((n, d), dtype=np.float32)).astype(np.float32)
     alpha = 0.2 * float(np.median(np.abs(x[:256] @ D.T).max(axis=1)))
-    pinned = not machine.dry
-    X, codes = torch.from_numpy(x), torch.empty(n, K)
-    if pinned:
-        X, codes = X.pin_memory(), codes.pin_memory()
+    X, codes = machine.pinned(x), machine.pinned(np.empty((n, K), np.float32))
     gaps, n_iter, penalty = np.empty(n), np.empty(n, np.int32), np.full((1, 1), alpha)
     atoms = machine.tensor(D)
 
     def ours() -> np.ndarray:
-        codes.zero_()
+        codes.fill(0)
         gaps.fill(np.nan)
-        left = _core.lasso(
-            X.numpy(), D, penalty, None, "fista", tol, 10_000, False, codes.numpy(), gaps, n_iter, 0, None, "cuda"
-        )
+        left = _core.lasso(X, D, penalty, None, "fista", tol, 10_000, False, codes, gaps, n_iter, 0, None, "cuda")
         assert left == 0, f"{left} rows are not done"
-        return codes.numpy()
+        return codes
 
     def theirs() -> Any:
-        found, _ = torch_fista(X.to(machine.device, non_blocking=True), atoms, alpha, tol, 2000)
-        return codes.copy_(found, non_blocking=True)
+        given = torch.from_numpy(X).to(machine.device, non_blocking=True)
+        found, _ = torch_fista(given, atoms, alpha, tol, 2000)
+        return torch.from_numpy(codes).copy_(found, non_blocking=True)
 
     largest = {}
     for name, call in {"harmonium": ours, **in_modes(theirs, machine.device)}.items():
         found = call()
-        if pinned:
+        if not machine.dry:
             torch.cuda.synchronize()
         found = np.asarray(found, dtype=np.float64)
         largest[name] = _largest_gap(x.astype(np.float64), D.astype(np.float64), found, alpha)
@@ -305,7 +349,7 @@ def autoencoder(machine: Machine) -> dict[str, Any]:
             max(b - a, 1e-9) / (many - few)
             for a, b in zip(taken[f"{name} {few}"], taken[f"{name} {many}"], strict=True)
         ]
-        for name in ("harmonium", *(f"PyTorch {name}" for name in MODES))
+        for name in ("harmonium", *(f"PyTorch {name}" for name in MODES if torch is not None))
     }
     return report(f"autoencoder {'-'.join(map(str, sizes))}, batch {batch}, an epoch", an_epoch)
 
@@ -325,7 +369,7 @@ def agreement(machine: Machine) -> dict[str, Any]:
     return {"log-likelihoods": scores, "difference": difference}
 
 
-PARTS = {part.__name__: part for part in (product, cd_large, cd_small, fista, autoencoder, agreement)}
+PARTS = {part.__name__: part for part in (product, elementwise, cd_large, cd_small, fista, autoencoder, agreement)}
 
 
 def main() -> None:
@@ -338,7 +382,8 @@ def main() -> None:
     parser.add_argument("--dry-run", action="store_true", help="tiny sizes, PyTorch on the CPU, nothing written")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
-    if torch is None or not _core.cuda_available() or not (arguments.dry_run or torch.cuda.is_available()):
+    peer = arguments.dry_run or (torch is not None and torch.cuda.is_available())
+    if not (peer and _core.cuda_available()):
         parser.error(f"PyTorch and a GPU are needed; harmonium's: {_core.cuda_status()}")
     machine = Machine(arguments)
     machine.measure_ceilings()
