@@ -1,4 +1,4 @@
-"""The bench of the GPU runs from end to end: its parts on the emulated GPU, tiny, with nothing written, beside PyTorch or
+"""The bench of the GPU runs from end to end: its parts on the emulated GPU, tiny, nothing written, beside PyTorch or
 without it."""
 
 from __future__ import annotations

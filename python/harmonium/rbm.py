@@ -93,8 +93,9 @@ class RBM(UnitsRBM):
     random_state : int, RandomState or None, default=None
         Seed of everything drawn. The same seed gives the same bits on any number of threads.
     device : {"cpu", "cuda", "cuda:1", ...} or None, default=None
-        Where `fit` and `partial_fit` compute; None is "cpu". On a GPU: bernoulli units by cd or pcd. The draws are the
-        CPU's, sums come in another order. All other methods run on the CPU.
+        Where `fit` and `partial_fit` compute; None: where X is. On a GPU: bernoulli units by cd or pcd. The draws are
+        the CPU's, sums come in another order. An array on a GPU (CuPy's, PyTorch's) stays there, and components_ and
+        intercepts are then of its library. All other methods run on the CPU, on NumPy's arrays.
 
     Attributes
     ----------
