@@ -172,11 +172,7 @@ def product(machine: Machine) -> dict[str, Any]:
     errors = {}
     for name, call in {**ours, **theirs}.items():
         result = call()
-        result = (
-            result.get()
-            if hasattr(result, "get")
-            else np.asarray(result.float().cpu() if hasattr(result, "cpu") else result)
-        )
+        result = _numpy(result.float().cpu() if hasattr(result, "cpu") else result)
         errors[name] = float((np.abs(result.astype(np.float64) - exact) / scale).max())
     assert machine.dry or errors["harmonium"] <= errors["PyTorch float32"], errors
     taken = machine.in_turns({**ours, **theirs}, machine.size(20, 1))

@@ -11,11 +11,22 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from . import _core
-from ._device import as_type, beside, choose_device, gpu_rows, host, is_on_gpu, refuse_mixed, transposed
+from ._device import as_type, beside, choose_device, dtype_of, gpu_rows, host, is_on_gpu, refuse_mixed, transposed
 from ._output_columns import OutputColumns, canonical, in_type
 from ._validation import check_X, float_dtype
 
 NO_NOISE = {"corruption": None, "corruption_level": 0.0, "dropout": 0.0}
+
+
+def _mirrors(W: Any, other: Any) -> bool:
+    """Whether the other is W transposed; of a view of W on a GPU that is known without a look."""
+    if is_on_gpu(W) and is_on_gpu(other):
+        ours, theirs = W.__cuda_array_interface__, other.__cuda_array_interface__
+        item = dtype_of(W).itemsize
+        view = (item, W.shape[1] * item)
+        if ours["data"] == theirs["data"] and not ours.get("strides") and theirs.get("strides") == view:
+            return True
+    return np.array_equal(host(W), host(other).T)
 
 
 class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -74,7 +85,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         if self.tied:
             for layer in range(n):
                 other = len(shapes) - 1 - layer
-                if len(shapes) != 2 * n or not np.array_equal(host(self.coefs_[layer]), host(self.coefs_[other]).T):
+                if len(shapes) != 2 * n or not _mirrors(self.coefs_[layer], self.coefs_[other]):
                     raise ValueError(
                         f"{who}: tied=True, but the decoder in coefs_ does not mirror the encoder: coefs_[{other}] is "
                         f"not coefs_[{layer}] transposed"
@@ -94,14 +105,19 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     _pairs: list[tuple[str, int]]
 
+    def _dtype(self) -> np.dtype:
+        first = self.coefs_[0]
+        return float_dtype(first if is_on_gpu(first) else np.asarray(first))
+
     def _model(self) -> tuple[_core.AutoencoderModel, np.ndarray]:
         """The network and all parameters in one vector, a copy."""
         check_is_fitted(self, "coefs_")
         network = self._network()
-        dtype = float_dtype(host(self.coefs_[0]))
-        theta = np.empty(network.n_parameters, dtype)
+        theta = np.empty(network.n_parameters, self._dtype())
         for layer, (W, b) in enumerate(zip(*self._parts(network, theta), strict=True)):
-            W[:], b[:] = host(self.coefs_[layer]), host(self.intercepts_[layer])
+            if not network.layers[layer][4]:  # else it is another's, seen in the mirror
+                W[:] = host(self.coefs_[layer])
+            b[:] = host(self.intercepts_[layer])
         if not np.isfinite(theta).all():
             raise ValueError(f"{type(self).__name__}: coefs_ or intercepts_ contain NaN or infinity")
         return network, theta
@@ -303,11 +319,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         coefs, intercepts = state.pop("coefs_", None), state.pop("intercepts_", None)
         if coefs is not None:
             n = self._n_encoder if self.tied and len(coefs) == 2 * self._n_encoder else len(coefs)
-            mirrored = (
-                all(np.array_equal(host(coefs[layer]), host(coefs[-1 - layer]).T) for layer in range(n))
-                if n < len(coefs)
-                else True
-            )
+            mirrored = all(_mirrors(coefs[layer], coefs[-1 - layer]) for layer in range(n)) if n < len(coefs) else True
             state |= {f"coef_{layer}_": host(W) for layer, W in enumerate(coefs) if not mirrored or layer < n}
             state |= {f"intercept_{layer}_": host(b) for layer, b in enumerate(intercepts)}
         return state

@@ -174,7 +174,7 @@ class CheckedAutoencoder(BaseAutoencoder):
             self._layer_sizes()
             columns = self._columns()
             checked = canonical(who, self._checked_rows(who, columns, X))
-            dtype = float_dtype(host(self.coefs_[0]))
+            dtype = self._dtype()
         train, held_out = checked, None
         if self.early_stopping and split and self.solver not in ("lbfgs", "cg"):
             train, held_out = self._split(who, checked, seed)

@@ -186,8 +186,9 @@ void test_interruption() {
 void test_streaming() {
     const Bits many = two_kinds(60000, 40);
     const Numbers<float> few = two_kinds(4000, 40).numbers<float>();
-    for (const States<float>& x : {States<float>(many.view()), States<float>(few.view())}) {
-        const std::size_t bytes = static_cast<std::size_t>(x.rows()) * (x.is_bits() ? 8 : 160);
+    const Sparse<float> ones(few, false);
+    for (const States<float>& x : {States<float>(many.view()), States<float>(few.view()), States<float>(ones.view())}) {
+        const std::size_t bytes = x.is_sparse() ? ones.indices.size() * 4 : static_cast<std::size_t>(x.rows()) * (x.is_bits() ? 8 : 160);
         Machine<float> resident(40, 6, 20);
         resident.options.batch_size = 200;
         Machine<float> streamed = resident;
