@@ -18,7 +18,7 @@ from ._autoencoder_pretraining import pretrained_layers
 from ._autoencoder_record import Progress, Record
 from ._autoencoder_start import initial_weights, match_rates, mirror_of, settle_outputs
 from ._callbacks import CallbackMixin, EpochLoop, epoch_loop
-from ._device import beside, transposed
+from ._device import beside, is_on_gpu, transposed
 from ._rbm_sampling import new_seed
 from ._validation import tell
 
@@ -47,7 +47,8 @@ class AutoencoderTraining(CallbackMixin, CheckedAutoencoder):
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
             bernoulli: values in [0, 1]. gaussian, laplace: real numbers. categorical: integer codes, or one-hot.
-            poisson: counts. A CSR matrix is taken where no column is categorical; it is not made dense.
+            poisson: counts. A CSR matrix is taken where no column is categorical; it is not made dense. An array on a
+            GPU is trained on there.
         y : ignored
 
         Returns
@@ -205,7 +206,8 @@ class AutoencoderTraining(CallbackMixin, CheckedAutoencoder):
                 raise _core.DivergenceError(f"{type(self).__name__}: {error}") from None
             finally:
                 record.catch_up()
-                self._show(network, theta, data.like)
+                if is_on_gpu(X):
+                    self._show(network, theta, X)
         return self
 
     def _show(self, network: Any, theta: np.ndarray, like: Any) -> None:
@@ -244,7 +246,8 @@ class AutoencoderTraining(CallbackMixin, CheckedAutoencoder):
         def on_epoch() -> bool:
             nonlocal stopped
             record.catch_up()
-            self._show(network, theta, data.like)
+            if is_on_gpu(data.like):
+                self._show(network, theta, data.like)
             last = record.last()
             loss = -last["validation_score"] if held_out else last["loss"]
             if held_out and loss < progress.best:
@@ -311,7 +314,8 @@ class AutoencoderTraining(CallbackMixin, CheckedAutoencoder):
             losses.append(loss)
             theta[:] = point
             record.catch_up()
-            self._show(network, theta, data.like)
+            if is_on_gpu(data.like):
+                self._show(network, theta, data.like)
             if loop.epoch_end(record.last(), self._fitted_attributes):
                 raise StopIteration
 

@@ -55,12 +55,7 @@ def _gpu(X: Any) -> int:
 def numbers(X: Any) -> Any:
     """X as a contiguous float32 or float64 array, of NumPy or where it is on a GPU; float64 stays."""
     if is_on_gpu(X):
-        if isinstance(X, _core.DeviceArray):
-            return X
-        xp = array_namespace(X)
-        X = cast(X, "float64" if X.dtype == xp.float64 else "float32")
-        interface = X.__cuda_array_interface__
-        return xp.asarray(X, copy=True) if interface.get("strides") else X
+        return as_type(X, np.dtype(np.float64 if dtype_of(X) == np.float64 else np.float32))
     X = np.asarray(X)
     wide = X.dtype.kind == "f" and X.dtype.itemsize >= 8
     return np.ascontiguousarray(X, dtype=np.float64 if wide else np.float32)
@@ -92,7 +87,12 @@ def as_type(X: Any, dtype: np.dtype) -> Any:
     """X, on a GPU, row after row in this type."""
     if dtype_of(X) != dtype:
         X = beside(host(X).astype(dtype), X) if isinstance(X, _core.DeviceArray) else cast(X, dtype.name)
-    return array_namespace(X).asarray(X, copy=True) if X.__cuda_array_interface__.get("strides") else X
+    if X.__cuda_array_interface__.get("strides"):
+        xp, given = array_namespace(X), X
+        # Not a copy as the library makes it: that may keep columns one after the other.
+        X = xp.empty(given.shape, dtype=given.dtype, device=_arrays.device(given))
+        X[...] = given
+    return X
 
 
 def gpu_rows(who: str, X: Any, *, floats: bool = False) -> Any:

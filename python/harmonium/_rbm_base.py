@@ -259,7 +259,8 @@ class BaseRBM(CallbackMixin, ScoringRBM):
 
         def on_epoch() -> bool:
             catch_up()
-            show()
+            if is_on_gpu(X):
+                show()
             now = dict(zip(names, quantities[self.n_iter_ - first - 1].tolist(), strict=True))
             return loop.epoch_end(now, self._fitted_attributes)
 
@@ -275,7 +276,8 @@ class BaseRBM(CallbackMixin, ScoringRBM):
                 raise _core.DivergenceError(f"{type(self).__name__}: {error}") from None
             finally:
                 catch_up()
-                show()
+                if is_on_gpu(X):
+                    show()
         self._warn_of_saturation()
         return self
 

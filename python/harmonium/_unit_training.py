@@ -120,7 +120,7 @@ class UnitsRBM(UnitScoresRBM):
         X : array-like or CSR matrix of shape (n_samples, n_features)
             bernoulli: 0 or 1 of any dtype, or probabilities in [0, 1] such as grey pixels. gaussian: real numbers, best
             standardised. categorical: integer codes, or one-hot. count: how often each word occurs. With
-            `allow_missing`, NaN where an entry is not known.
+            `allow_missing`, NaN where an entry is not known. An array on a GPU is trained on there, see `device`.
         y : ignored
         sample_weight : array-like of shape (n_samples,) or None
             Weights of the rows in the log-likelihood that is maximised, at least 0; None: all 1.
