@@ -13,23 +13,23 @@ the bandwidth of a copy are measured in the run.
 5. fista: 65536 rows of 256 numbers on 1024 atoms, to a relative gap of 1e-4; rows and codes travel from and to the
    host.
 6. autoencoder: an epoch of 784-1000-500-250-30, batch 1000.
-7. agreement: the same machine of 20 hidden units trained on CPU and GPU, exact log-likelihoods compared.
+7. gibbs_small, gibbs_large: a Gibbs step of 100 and of 4096 chains of 784 x 500 units.
+8. annealing: a temperature of 100 runs of annealed importance sampling of the same machine.
+9. agreement: the same machine of 20 hidden units trained on CPU and GPU, exact log-likelihoods compared.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import re
 import statistics
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import measure
+from gpu_machine import MODES, Call, Machine, a_step, in_modes, mode, report
 from harmonium import RBM, Autoencoder, _core, ops
 from measure import torch
 
@@ -37,115 +37,8 @@ if torch is not None:
     from torch_autoencoder import TorchAutoencoder
     from torch_fista import fista as torch_fista
     from torch_rbm import TorchRBM
-
-Call = Callable[[], Any]
-MODES = ("float32", "tf32", "bf16")
-
-
-class Machine:
-    """Where all run, and its clock."""
-
-    def __init__(self, arguments: argparse.Namespace) -> None:
-        self.dry, self.rounds = arguments.dry_run, arguments.rounds
-        self.device = "cpu" if self.dry else "cuda"
-        self.random = np.random.default_rng(arguments.seed)
-        self.ceilings: dict[str, float] = {}
-
-    def size(self, full: int, tiny: int) -> int:
-        return tiny if self.dry else full
-
-    def tensor(self, array: np.ndarray) -> Any:
-        """As PyTorch has it; as it is where that is not installed."""
-        return array if torch is None else torch.from_numpy(array).to(self.device)
-
-    def pinned(self, array: np.ndarray) -> np.ndarray:
-        """Where copies to and from the GPU are fastest."""
-        return array if self.dry else torch.from_numpy(array).pin_memory().numpy()
-
-    def array(self, array: np.ndarray) -> Any:
-        """On the GPU as CuPy has it."""
-        if self.dry:
-            return array
-        import cupy
-
-        return cupy.asarray(array)
-
-    def seconds(self, call: Call) -> float:
-        """Between two events; a call of harmonium returns when it is done, so the second comes after it too."""
-        if self.dry:
-            start = time.perf_counter()
-            call()
-            return time.perf_counter() - start
-        first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        torch.cuda.synchronize()
-        first.record()
-        call()
-        last.record()
-        torch.cuda.synchronize()
-        return first.elapsed_time(last) / 1e3
-
-    def in_turns(self, contenders: dict[str, Call], repeats: int = 1) -> dict[str, list[float]]:
-        """Seconds of each, one median of `repeats` a round; a first round is not counted."""
-        taken: dict[str, list[float]] = {name: [] for name in contenders}
-        names = list(contenders)
-        for turn in range(-1, self.rounds):
-            first = max(turn, 0) % len(names)
-            for name in names[first:] + names[:first]:
-                value = statistics.median(self.seconds(contenders[name]) for _ in range(repeats))
-                if turn >= 0:
-                    taken[name].append(value)
-        return taken
-
-    def measure_ceilings(self) -> None:
-        n, m = self.size(8192, 64), self.size(1 << 30, 1 << 12)
-        if torch is None:
-            self.ceilings = {"bf16 TFLOP/s": np.nan, "copy TB/s": np.nan}
-            return
-        a, b = (torch.randn(n, n, device=self.device, dtype=torch.bfloat16) for _ in range(2))
-        source = torch.randn(m, device=self.device)
-        to = torch.empty_like(source)
-        taken = self.in_turns({"product": lambda: a @ b, "copy": lambda: to.copy_(source)}, 10)
-        self.ceilings = {
-            "bf16 TFLOP/s": 2 * n**3 / statistics.median(taken["product"]) / 1e12,
-            "copy TB/s": 2 * source.nbytes / statistics.median(taken["copy"]) / 1e12,
-        }
-
-
-@contextlib.contextmanager
-def mode(name: str, device: str) -> Iterator[None]:
-    """PyTorch's products: float32, the same by TF32, or bfloat16 by autocast."""
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = name == "tf32"
-    try:
-        with torch.autocast(device, torch.bfloat16, enabled=name == "bf16"):
-            yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
-
-
-def in_modes(call: Call, device: str) -> dict[str, Call]:
-    def run(name: str) -> Any:
-        with mode(name, device):
-            return call()
-
-    if torch is None:
-        return {}
-    return {f"PyTorch {name}": lambda name=name: run(name) for name in MODES}
-
-
-def report(what: str, taken: dict[str, list[float]], **others: Any) -> dict[str, Any]:
-    """Prints and returns seconds, and how many times harmonium is faster than each peer, round by round."""
-    ours = next(iter(taken))
-    found: dict[str, Any] = {"seconds": {name: measure.spread(values) for name, values in taken.items()}, **others}
-    found["ratio"] = {name: measure.ratios(values, taken[ours]) for name, values in taken.items() if name != ours}
-    print(f"\n{what}")
-    for name, values in found["seconds"].items():
-        ratio = f"   {measure.times(found['ratio'][name])}" if name in found["ratio"] else ""
-        print(f"  {name:20}{1e3 * values['median']:12.4f} ms{ratio}")
-    for name, value in others.items():
-        print(f"  {name}: {value}")
-    return found
-
+    from torch_rbm import anneal as torch_anneal
+    from torch_rbm import gibbs as torch_gibbs
 
 # -- parts -------------------------------------------------------------------------------------------------------
 
@@ -216,9 +109,8 @@ def _numpy(array: Any) -> np.ndarray:
 
 
 def _cd(machine: Machine, visible: int, hidden: int, batch: int, batches: int) -> dict[str, Any]:
-    """Seconds a step: a longer fit less a shorter one, so that neither start nor copies count."""
     X = machine.random.random((batch * batches, visible)) < 0.3
-    numbers, few, many = machine.tensor(X.astype(np.float32)), 1, 3
+    numbers = machine.tensor(X.astype(np.float32))
     rows = {
         "float32": numbers,
         "tf32": numbers,
@@ -239,25 +131,13 @@ def _cd(machine: Machine, visible: int, hidden: int, batch: int, batches: int) -
 
     fitted = ours(1)
     assert np.isfinite(fitted.components_).all() and fitted.components_.any()
-    calls: dict[str, Call] = {}
-    for epochs in (few, many):
-        calls[f"harmonium {epochs}"] = lambda epochs=epochs: ours(epochs)
-        for name in modes:
-            calls[f"PyTorch {name} {epochs}"] = lambda epochs=epochs, name=name: theirs(epochs, name)
-    taken = machine.in_turns(calls)
-    steps = (many - few) * batches
-    names = ["harmonium", *(f"PyTorch {name}" for name in modes)]
-    a_step = {
-        name: [
-            max(long - short, 1e-9) / steps
-            for short, long in zip(taken[f"{name} {few}"], taken[f"{name} {many}"], strict=True)
-        ]
-        for name in names
-    }
+    calls: dict[str, Call] = {"harmonium": ours}
+    calls |= {f"PyTorch {name}": lambda epochs, name=name: theirs(epochs, name) for name in modes}
+    steps = a_step(machine, calls, 1, 3, batches)
     # Three products of layers and the gradient of both phases, each by three bfloat16 parts.
     work = 3 * 2 * 5 * batch * visible * hidden
-    share = work / statistics.median(a_step["harmonium"]) / 1e12 / machine.ceilings["bf16 TFLOP/s"]
-    return report(f"CD-1, {visible} x {hidden}, batch {batch}, a step", a_step, **{"share of the bf16 ceiling": share})
+    share = work / statistics.median(steps["harmonium"]) / 1e12 / machine.ceilings["bf16 TFLOP/s"]
+    return report(f"CD-1, {visible} x {hidden}, batch {batch}, a step", steps, **{"share of the bf16 ceiling": share})
 
 
 def cd_large(machine: Machine) -> dict[str, Any]:
@@ -320,7 +200,7 @@ def _largest_gap(X: np.ndarray, D: np.ndarray, H: np.ndarray, alpha: float) -> f
 
 def autoencoder(machine: Machine) -> dict[str, Any]:
     sizes = [20, 12, 5] if machine.dry else [784, 1000, 500, 250, 30]
-    rows, batch, few, many = machine.size(60_000, 60), machine.size(1000, 20), 1, 3
+    rows, batch = machine.size(60_000, 60), machine.size(1000, 20)
     X = machine.random.random((rows, sizes[0]), dtype=np.float32)
     tensor = machine.tensor(X)
 
@@ -335,19 +215,60 @@ def autoencoder(machine: Machine) -> dict[str, Any]:
             net.epoch(tensor)
 
     assert np.isfinite(ours(1).loss_curve_).all()
-    calls: dict[str, Call] = {f"harmonium {epochs}": lambda epochs=epochs: ours(epochs) for epochs in (few, many)}
-    for epochs in (few, many):
-        for name, call in in_modes(lambda epochs=epochs: theirs(epochs), machine.device).items():
-            calls[f"{name} {epochs}"] = call
-    taken = machine.in_turns(calls)
-    an_epoch = {
-        name: [
-            max(b - a, 1e-9) / (many - few)
-            for a, b in zip(taken[f"{name} {few}"], taken[f"{name} {many}"], strict=True)
-        ]
-        for name in ("harmonium", *(f"PyTorch {name}" for name in MODES if torch is not None))
-    }
+    calls: dict[str, Call] = {"harmonium": ours, **in_modes(theirs, machine.device)}
+    an_epoch = a_step(machine, calls, 1, 3)
     return report(f"autoencoder {'-'.join(map(str, sizes))}, batch {batch}, an epoch", an_epoch)
+
+
+def _model(machine: Machine) -> tuple[RBM, RBM, tuple[Any, ...]]:
+    """The same machine on the GPU and on the CPU, and its parameters as PyTorch has them."""
+    visible, hidden = machine.size(784, 30), machine.size(500, 20)
+    W = (0.1 * machine.random.standard_normal((visible, hidden))).astype(np.float32)
+    b, c = (machine.random.standard_normal(n).astype(np.float32) - 1 for n in (visible, hidden))
+    models = []
+    for device in ("cuda", "cpu"):
+        models.append(RBM(hidden, device=device))
+        models[-1].components_, models[-1].intercept_visible_, models[-1].intercept_hidden_ = W.T, b, c
+    return models[0], models[1], tuple(machine.tensor(part) for part in (W, b, c))
+
+
+def _gibbs(machine: Machine, chains: int) -> dict[str, Any]:
+    ours, cpu, parameters = _model(machine)
+    v = machine.random.random((chains, len(parameters[1]))) < 0.3
+    start = machine.tensor(v.astype(np.float32))
+    differ = float((ours.gibbs(v, 3, random_state=0) != cpu.gibbs(v, 3, random_state=0)).mean())
+    assert differ < 1e-3, differ  # a probability within rounding of its draw, and what follows from it
+    calls: dict[str, Call] = {"harmonium": lambda n: ours.gibbs(v, n, random_state=0)}
+    calls |= in_modes(lambda n: torch_gibbs(*parameters, start, n), machine.device)
+    taken = a_step(machine, calls, *((1, 3) if machine.dry else (200, 1200)))
+    return report(
+        f"Gibbs step, {chains} chains of {v.shape[1]} x {len(parameters[2])}",
+        taken,
+        **{"draws unlike the CPU's": differ},
+    )
+
+
+def gibbs_small(machine: Machine) -> dict[str, Any]:
+    return _gibbs(machine, machine.size(100, 10))
+
+
+def gibbs_large(machine: Machine) -> dict[str, Any]:
+    return _gibbs(machine, machine.size(4096, 20))
+
+
+def annealing(machine: Machine) -> dict[str, Any]:
+    ours, cpu, parameters = _model(machine)
+    n_runs, base = machine.size(100, 10), parameters[1] * 0
+
+    def partition(model: RBM, n: int) -> Any:
+        return model.log_partition("ais", n_runs=n_runs, n_betas=n, random_state=0)
+
+    log_z = {name: partition(model, 100).value for name, model in (("GPU", ours), ("CPU", cpu))}
+    assert abs(log_z["GPU"] - log_z["CPU"]) < 1e-3 * abs(log_z["CPU"]), log_z
+    calls: dict[str, Call] = {"harmonium": lambda n: partition(ours, n)}
+    calls |= in_modes(lambda n: torch_anneal(parameters, base, np.linspace(0, 1, n).tolist(), n_runs), machine.device)
+    taken = a_step(machine, calls, *((3, 6) if machine.dry else (200, 1200)))
+    return report(f"annealing, {n_runs} runs, a temperature", taken, **{"log Z": log_z})
 
 
 def agreement(machine: Machine) -> dict[str, Any]:
@@ -365,7 +286,10 @@ def agreement(machine: Machine) -> dict[str, Any]:
     return {"log-likelihoods": scores, "difference": difference}
 
 
-PARTS = {part.__name__: part for part in (product, elementwise, cd_large, cd_small, fista, autoencoder, agreement)}
+FITTED = (gibbs_small, gibbs_large, annealing)
+PARTS = {
+    part.__name__: part for part in (product, elementwise, cd_large, cd_small, fista, autoencoder, *FITTED, agreement)
+}
 
 
 def main() -> None:

@@ -1,8 +1,14 @@
-"""CD-1 in PyTorch by hand, as people write it: once plainly, once with the care that one takes before a comparison."""
+"""RBMs in PyTorch by hand, as people write them.
+
+CD-1: once plainly, once with the care that one takes before a comparison; Gibbs sampling and annealing with that care.
+"""
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
+from torch.nn.functional import softplus
 
 
 class TorchRBM:
@@ -55,3 +61,31 @@ class TorchRBM:
         self.W.addmm_(model_v.t(), model_p, alpha=-rate)
         self.b.add_(v.sum(0).sub_(model_v.sum(0)), alpha=rate)
         self.c.add_(p.sum(0).sub_(model_p.sum(0)), alpha=rate)
+
+
+def _drawn(p: torch.Tensor) -> torch.Tensor:
+    return torch.empty_like(p).uniform_().lt_(p)
+
+
+@torch.inference_mode()
+def gibbs(W: torch.Tensor, b: torch.Tensor, c: torch.Tensor, v: torch.Tensor, n_steps: int) -> torch.Tensor:
+    """Alternating draws of h given v and v given h. W: (visible, hidden); v: (n, visible)."""
+    for _ in range(n_steps):
+        h = _drawn(torch.addmm(c, v, W).sigmoid_())
+        v = _drawn(torch.addmm(b, h, W.t()).sigmoid_())
+    return v
+
+
+@torch.inference_mode()
+def anneal(model: tuple[torch.Tensor, ...], base: torch.Tensor, betas: list[float], n_runs: int) -> torch.Tensor:
+    """Log weights of annealed importance sampling of (W, b, c) from independent visible units with biases `base`."""
+    W, b, c = model
+    v = _drawn(base.sigmoid().expand(n_runs, -1).contiguous())
+    log_w = torch.zeros(n_runs, dtype=torch.float64, device=W.device)
+    for before, beta in pairwise(betas):
+        a = torch.addmm(c, v, W)
+        log_w += (beta - before) * (v @ (b - base)).double()
+        log_w += (softplus(beta * a) - softplus(before * a)).sum(1, dtype=torch.float64)
+        h = _drawn(a.mul_(beta).sigmoid_())
+        v = _drawn(torch.addmm((1 - beta) * base + beta * b, h, W.t(), alpha=beta).sigmoid_())
+    return log_w

@@ -1,6 +1,7 @@
 #include "autoencoder.cuh"
 
 #include "autoencoder_network.cuh"
+#include "copy.cuh"
 
 namespace harmonium::cuda {
 
@@ -36,15 +37,6 @@ public:
         CUDA_CHECK(cudaStreamSynchronize(state.stream));
     }
 
-    // To the caller's memory, of the host or of the device.
-    void copy_out(Matrix<const T> from, Matrix<T> to) {
-        CUDA_CHECK(cudaMemcpy2DAsync(to.data, static_cast<std::size_t>(to.stride) * sizeof(T), from.data, static_cast<std::size_t>(from.stride) * sizeof(T),
-                                     static_cast<std::size_t>(to.cols) * sizeof(T), static_cast<std::size_t>(to.rows), cudaMemcpyDefault, state.stream));
-    }
-    void copy_out(const double* from, std::int64_t n, double* to) {
-        CUDA_CHECK(cudaMemcpyAsync(to, from, static_cast<std::size_t>(n) * 8, cudaMemcpyDefault, state.stream));
-    }
-
 private:
     Context& context_;
 
@@ -72,7 +64,7 @@ void autoencoder_encode(Context& context, const AutoencoderModel& model, const T
     Passes<T> passes(context, model, theta, x);
     passes.over([&](std::int64_t n, std::int64_t first) {
         passes.network.forward(passes.theta(), passes.batch.input(n), 0, model.n_encoder);
-        passes.copy_out(passes.network.output(model.n_encoder - 1, n), code.rows_from(first, n));
+        copy_rows(passes.state, passes.network.output(model.n_encoder - 1, n), code.rows_from(first, n));
     });
 }
 
@@ -83,7 +75,7 @@ void autoencoder_decode(Context& context, const AutoencoderModel& model, const T
         const std::size_t last = model.layers.size() - 1;
         passes.network.forward(passes.theta(), passes.batch.input(n), model.n_encoder, last + 1);
         cuda::likelihood_mean<T>(context, model.outputs.data(), static_cast<std::int64_t>(model.outputs.size()), passes.network.output(last, n));
-        passes.copy_out(passes.network.output(last, n), mean.rows_from(first, n));
+        copy_rows(passes.state, passes.network.output(last, n), mean.rows_from(first, n));
     });
 }
 
@@ -93,7 +85,7 @@ void autoencoder_score(Context& context, const AutoencoderModel& model, const T*
     passes.over([&](std::int64_t n, std::int64_t first) {
         passes.network.forward(passes.theta(), passes.batch.input(n), 0, model.layers.size());
         passes.network.losses(passes.batch.target(n), false, T(1));
-        passes.copy_out(passes.network.loss(), n, loss + first);
+        copy_numbers<double>(passes.state, passes.network.loss(), n, loss + first);
     });
 }
 
@@ -104,7 +96,7 @@ void autoencoder_jacobian(Context& context, const AutoencoderModel& model, const
     passes.over([&](std::int64_t n, std::int64_t first) {
         passes.network.forward(passes.theta(), passes.batch.input(n), 0, model.n_encoder);
         passes.network.jacobian_norms(passes.theta(), nullptr, n, T(1), norms.data());
-        passes.copy_out(norms.data(), n, norm + first);
+        copy_numbers<double>(passes.state, norms.data(), n, norm + first);
     });
 }
 
@@ -129,7 +121,7 @@ double autoencoder_loss(Context& context, const AutoencoderModel& model, const S
         finish_step(passes.state, passes.batch.place(), n, network.loss(), options.contraction, network.penalty(), sums.data());
     });
     std::vector<double> parts(sums.size());
-    passes.copy_out(sums.data(), static_cast<std::int64_t>(parts.size()), parts.data());
+    copy_numbers<double>(passes.state, sums.data(), static_cast<std::int64_t>(parts.size()), parts.data());
     double squares = 0;
     for (std::size_t l = 0; options.weight_decay > 0 && l < network.matrices(); ++l) {
         const ParameterLayout::Layer& at = passes.layout[l];

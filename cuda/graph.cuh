@@ -1,6 +1,7 @@
-// Handles of CUDA that free themselves: a captured graph, an event, a stream.
+// Handles of CUDA that free themselves: a captured graph, an event, a stream; and steps that are replayed.
 #pragma once
 
+#include <cstdint>
 #include <utility>
 
 #include "check.cuh"
@@ -53,6 +54,41 @@ public:
 
 private:
     cudaEvent_t event_ = nullptr;
+};
+
+// A step that is queued again and again: directly at first, which plans products and takes scratch memory, from then on as a
+// graph. The host is at most 128 steps ahead of the device: Ctrl-C is answered within them.
+class Replay {
+public:
+    template <class Body>
+    void queue(cudaStream_t stream, const Body& body) {
+        if (!warm_) {
+            body();
+            warm_ = true;
+        } else {
+            if (!graph_) graph_.capture(stream, body);
+            graph_.launch(stream);
+        }
+        keep_pace(stream);
+    }
+    // A step of another kind in between.
+    template <class Body>
+    void once(cudaStream_t stream, const Body& body) {
+        body();
+        keep_pace(stream);
+    }
+
+private:
+    void keep_pace(cudaStream_t stream) {
+        if (++queued_ % 64) return;
+        pace_[1 - queued_ / 64 % 2].wait();
+        pace_[queued_ / 64 % 2].record(stream);
+    }
+
+    bool warm_ = false;
+    std::uint64_t queued_ = 0;
+    Graph graph_;
+    Event pace_[2];
 };
 
 class CopyStream {

@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "copy.cuh"
 #include "graph.cuh"
 #include "harmonium/error.hpp"
 #include "lasso_kernels.cuh"
@@ -22,13 +23,6 @@ bool on_host(const void* pointer) {
     return attributes.type != cudaMemoryTypeDevice;
 }
 
-template <class T>
-void copy_rows(State& state, Matrix<const T> from, T* to) {
-    const std::size_t width = static_cast<std::size_t>(from.cols) * sizeof(T);
-    CUDA_CHECK(cudaMemcpy2DAsync(to, width, from.data, static_cast<std::size_t>(from.stride) * sizeof(T), width,
-                                 static_cast<std::size_t>(from.rows), cudaMemcpyDefault, state.stream));
-}
-
 // One call's memory and what it does with a block of rows.
 template <class T>
 class Encoder {
@@ -41,7 +35,7 @@ public:
         {
             DeviceBuffer<T> given(atoms_ * features_);
             DeviceBuffer<double> powers(2 * smaller * smaller);
-            copy_rows(state_, dictionary, given.data());
+            copy_rows(state_, dictionary, Matrix<T>(given.data(), atoms_, features_));
             lasso_dictionary<T>(state_, Matrix<const T>(given.data(), atoms_, features_), K_, d_, wide_.data(), below_.data(), beside_.data());
             trace_bound(context, Matrix<const double>(wide_.data(), atoms_, features_, d_), powers.data(),
                         powers.data() + smaller * smaller, bound_.data());
@@ -62,18 +56,18 @@ public:
     std::int64_t encode(Matrix<const T> x, LassoPenalty alpha, Matrix<const std::uint8_t> observed, Matrix<T> codes, double* gaps,
                         std::int32_t* n_iter, double done) {
         const std::int64_t rows = x.rows;
-        copy_rows(state_, x, x_.data());
-        copy_rows(state_, Matrix<const T>(codes), codes_.data());
+        copy_rows(state_, x, Matrix<T>(x_.data(), rows, features_));
+        const Matrix<T> out(codes_.data(), rows, atoms_);
+        copy_rows(state_, codes, out);
         LassoBlock block{rows, atoms_, features_, K_, d_, wide_.data(), below_.data(), beside_.data(), bound_.data() + 1,
                          Matrix<const double>(rows_.data(), rows, features_), {}, take(alpha, rows), gaps_.data(), n_iter_.data(),
                          converged_.data()};
         if (observed) {
-            copy_rows(state_, observed, observed_.data());
+            copy_rows(state_, observed, Matrix<std::uint8_t>(observed_.data(), rows, features_));
             block.observed = {observed_.data(), rows, features_};
         }
         lasso_rows<T>(state_, Matrix<const T>(x_.data(), rows, features_), block.observed, Matrix<double>(rows_.data(), rows, features_));
         CUDA_CHECK(cudaMemsetAsync(n_iter_.data(), 0, static_cast<std::size_t>(rows) * sizeof(std::int32_t), state_.stream));
-        const Matrix<T> out(codes_.data(), rows, atoms_);
         // What bfloat16 resolves comes first, at a third of a step's time; where every step is asked for, none of it.
         if (options_.tol > 0) run<float>(block, out, done);
         run<double>(block, out, done);
@@ -81,12 +75,9 @@ public:
         lasso_start<double, T>(state_, block, last, Matrix<const T>(out));
         lasso_correlations(state_, block, last, rows);
         lasso_gaps(state_, block, last, options_.positive);
-        const std::size_t width = static_cast<std::size_t>(atoms_) * sizeof(T);
-        CUDA_CHECK(cudaMemcpy2DAsync(codes.data, static_cast<std::size_t>(codes.stride) * sizeof(T), codes_.data(), width, width,
-                                     static_cast<std::size_t>(rows), cudaMemcpyDefault, state_.stream));
-        CUDA_CHECK(cudaMemcpyAsync(gaps, gaps_.data(), static_cast<std::size_t>(rows) * sizeof(double), cudaMemcpyDefault, state_.stream));
-        CUDA_CHECK(cudaMemcpyAsync(n_iter, n_iter_.data(), static_cast<std::size_t>(rows) * sizeof(std::int32_t), cudaMemcpyDefault,
-                                   state_.stream));
+        copy_rows(state_, out, codes);
+        copy_numbers<double>(state_, gaps_.data(), rows, gaps);
+        copy_numbers<std::int32_t>(state_, n_iter_.data(), rows, n_iter);
         CUDA_CHECK(cudaMemcpyAsync(converged_on_host_.data(), converged_.data(), static_cast<std::size_t>(rows), cudaMemcpyDeviceToHost,
                                    state_.stream));
         context_.synchronize();
@@ -124,7 +115,7 @@ private:
         const std::int64_t height = alpha.row_stride ? rows : 1, width = alpha.col_stride ? atoms_ : 1;
         const Matrix<const double> from(alpha.data, height, width, alpha.row_stride ? alpha.row_stride : width);
         require(alpha.col_stride <= 1, "lasso: penalties of an atom are ", alpha.col_stride, " apart; on a GPU they lie side by side");
-        copy_rows(state_, from, penalty_.data());
+        copy_rows(state_, from, Matrix<double>(penalty_.data(), height, width));
         return {penalty_.data(), alpha.row_stride ? width : 0, alpha.col_stride ? 1 : 0};
     }
 

@@ -18,12 +18,14 @@ struct ElementOf<float> {
     using type = Bfloat16;
     static constexpr int parts = 3;
     static constexpr Product product = Product::bf16;
+    static constexpr Product numbers = Product::f32;  // where a factor is not states
 };
 template <>
 struct ElementOf<double> {
     using type = double;
     static constexpr int parts = 1;
     static constexpr Product product = Product::f64;
+    static constexpr Product numbers = Product::f64;
 };
 
 HARMONIUM_HOST_DEVICE inline std::int64_t padded_to_8(std::int64_t cols) { return (cols + 7) / 8 * 8; }  // 16 bytes, as tensor cores want

@@ -15,15 +15,16 @@ __global__ void layer_kernel(LayerDraw<T> layer) {
     const unsigned shift = threadIdx.x & 16;
     const Draw draw = layer.draw.now();
     const bool drawing = layer.states || layer.bits;
+    const T scale = layer.scale ? *layer.scale : T(1);
     for (std::int64_t i = blockIdx.y; i < layer.activation.rows; i += gridDim.y) {
         Philox4 words{};
-        if (drawing) words = philox_counter(draw, static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(counter));
+        if (drawing) words = philox_counter(draw, layer.first_row + static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(counter));
         std::uint64_t word = 0;
         for (int w = 0; w < 4; ++w) {
             const std::int64_t j = first + 16 * w;
             bool drawn = false;
             if (j < cols) {
-                const T p = sigmoid(detail::multiply_add(layer.activation.row(i)[j], layer.scale, layer.bias[j]));
+                const T p = sigmoid(detail::multiply_add(layer.activation.row(i)[j], scale, layer.bias[j]));
                 drawn = unit_interval<T>(words.word[w]) < p;
                 if (layer.mask && layer.mask.bit(i, j)) drawn = layer.values.bit(i, j);
                 if (layer.states) layer.states.set_state(i, j, drawn);

@@ -7,13 +7,15 @@
 
 namespace harmonium::cuda {
 
-// p = sigmoid(scale activation + bias), states ~ Bernoulli(p) with the draws of bernoulli.hpp; absent data: not wanted.
+// p = sigmoid(scale activation + bias), states ~ Bernoulli(p) with the draws of bernoulli.hpp; absent data: not wanted. Row i draws
+// as row first_row + i; its mask and values are row i's.
 template <class T>
 struct LayerDraw {
     Matrix<const T> activation;  // n x m
     const T* bias = nullptr;
-    T scale = 1;
+    const T* scale = nullptr;     // one number on the device; null: 1
     StepDraw draw;
+    std::uint32_t first_row = 0;
     Parts<T> states;             // the draws, as a factor of the next product
     BitMatrix bits;              // the draws
     ConstBitMatrix mask, values;  // where mask is set the state is that of values instead

@@ -3,6 +3,7 @@
 // probabilities. Bits go through bfloat16 parts (operand.cuh); data that are numbers through float32 products.
 #include <cmath>
 
+#include "copy.cuh"
 #include "device_epochs.hpp"
 #include "graph.cuh"
 #include "harmonium/error.hpp"
@@ -42,7 +43,7 @@ public:
             for (std::int64_t row = 0; row < block.rows; row += batch_size_) {
                 context_.poll(static_cast<double>(first + row) / static_cast<double>(rows_));
                 step(std::min(batch_size_, block.rows - row));
-                keep_pace(queued++);
+                ++queued;
             }
         });
         steps_done_ += static_cast<std::uint64_t>(queued);
@@ -53,23 +54,11 @@ private:
     std::int64_t model_rows(std::int64_t n) const { return options_.method == Method::pcd ? chain_rows_ : n; }
     bool pcd() const { return options_.method == Method::pcd; }
 
-    // A step of n rows: directly at first, which plans products and takes scratch memory, later as a graph.
+    // A step of n rows, the epoch's last of fewer.
     void step(std::int64_t n) {
         const auto queue = [&] { queue_step(view(n)); };
-        if (n < batch_size_ || !warm_) {
-            queue();
-            warm_ = warm_ || n == batch_size_;
-            return;
-        }
-        if (!graph_) graph_.capture(state_.stream, queue);
-        graph_.launch(state_.stream);
-    }
-
-    // The host is at most 128 steps ahead: Ctrl-C is answered within them.
-    void keep_pace(std::int64_t queued) {
-        if (queued % 64 != 63) return;
-        pace_[1 - queued / 64 % 2].wait();
-        pace_[queued / 64 % 2].record(state_.stream);
+        if (n < batch_size_) replay_.once(state_.stream, queue);
+        else replay_.queue(state_.stream, queue);
     }
 
     StepDraw draw(Stream stream, std::int64_t k) const {
@@ -121,7 +110,7 @@ private:
             multiply_gradient(state_, s.states, s.probability, T(0), s.gradient);
         } else {
             multiply_gradient(state_, v, s.probability.rows_from(s.n, s.m), T(0), s.gradient);
-            multiply(state_, numbers, visible_, hidden_, s.n, 1, {s.dense.data, visible_, true}, {s.dense_probability.data, hidden_, false}, 1,
+            multiply(state_, ElementOf<T>::numbers, visible_, hidden_, s.n, 1, {s.dense.data, visible_, true}, {s.dense_probability.data, hidden_, false}, 1,
                      s.gradient.data, hidden_);
         }
         update_weights(state_, s);
@@ -132,7 +121,7 @@ private:
     Matrix<T> product(const StepView<T>& s, bool of_data) {
         const Matrix<T> out(activation_.data(), of_data ? s.n : s.m, hidden_);
         if (of_data && !binary_) {
-            multiply(state_, numbers, s.n, hidden_, visible_, 1, {s.dense.data, visible_, false}, {s.weights.data, hidden_, false}, 0, out.data, hidden_);
+            multiply(state_, ElementOf<T>::numbers, s.n, hidden_, visible_, 1, {s.dense.data, visible_, false}, {s.weights.data, hidden_, false}, 0, out.data, hidden_);
         } else {
             multiply_states(state_, of_data ? s.states.rows_from(0, s.n) : s.states.rows_from(s.n, s.m), s.factor, false, T(0), out);
         }
@@ -209,11 +198,7 @@ private:
 
     template <class U>
     void upload(const std::vector<U>& from, U* to) {
-        copy(from.data(), to, static_cast<std::int64_t>(from.size()), cudaMemcpyHostToDevice);
-    }
-    template <class U>
-    void copy(const U* from, U* to, std::int64_t count, cudaMemcpyKind kind) {
-        if (count) CUDA_CHECK(cudaMemcpyAsync(to, from, static_cast<std::size_t>(count) * sizeof(U), kind, state_.stream));
+        copy_numbers<U>(state_, from.data(), static_cast<std::int64_t>(from.size()), to);
     }
     // Calls back with what the device keeps beside matrices, and the host's of the same.
     template <class Work, class Function>
@@ -238,9 +223,9 @@ private:
             from_panels<T>(from, Matrix<T>(rows.data(), visible_, hidden_));
             upload(rows, to.data);
         });
-        each_vector(work, [&](const T* from, T* to, std::int64_t count) { copy(from, to, count, cudaMemcpyHostToDevice); });
+        each_vector(work, [&](const T* from, T* to, std::int64_t count) { copy_numbers<T>(state_, from, count, to); });
         split_factor<T>(state_, model_.weights, model_.factor);
-        copy(work.chain_words.data(), chain_words_.data(), static_cast<std::int64_t>(work.chain_words.size()), cudaMemcpyHostToDevice);
+        upload(work.chain_words, chain_words_.data());
         if (pcd()) states_of_bits(state_, chains(), hidden_states(chain_rows_));
         if (work.mirrored_or_null()) {
             mirrored_ = DeviceBuffer<std::uint64_t>(work.mirrored.size());
@@ -256,24 +241,22 @@ private:
         std::vector<T> rows(static_cast<std::size_t>(visible_ * hidden_));
         if (pcd()) bits_of_states(state_, hidden_states(chain_rows_), chains());
         each_matrix(work, [&](const Panels<T>& to, const Matrix<T>& from) {
-            copy<T>(from.data, rows.data(), visible_ * hidden_, cudaMemcpyDeviceToHost);
+            copy_numbers<T>(state_, from.data, visible_ * hidden_, rows.data());
             CUDA_CHECK(cudaStreamSynchronize(state_.stream));
             to_panels<T>(Matrix<const T>(rows.data(), visible_, hidden_), to);
         });
-        each_vector(work, [&](T* to, const T* from, std::int64_t count) { copy(from, to, count, cudaMemcpyDeviceToHost); });
-        copy<std::uint64_t>(chain_words_.data(), work.chain_words.data(), static_cast<std::int64_t>(work.chain_words.size()), cudaMemcpyDeviceToHost);
-        copy<double>(activity_.data(), &activity, 1, cudaMemcpyDeviceToHost);
+        each_vector(work, [&](T* to, const T* from, std::int64_t count) { copy_numbers<T>(state_, from, count, to); });
+        copy_numbers<std::uint64_t>(state_, chain_words_.data(), static_cast<std::int64_t>(work.chain_words.size()), work.chain_words.data());
+        copy_numbers<double>(state_, activity_.data(), 1, &activity);
         CUDA_CHECK(cudaStreamSynchronize(state_.stream));
         return activity;
     }
-
-    static constexpr Product numbers = sizeof(T) == 4 ? Product::f32 : Product::f64;
 
     Context& context_;
     State& state_;
     const RbmOptions& options_;
     std::int64_t rows_, visible_, hidden_, batch_size_;
-    bool binary_, warm_ = false;
+    bool binary_;
     std::int64_t chain_rows_, most_, steps_;
     std::uint64_t steps_done_ = 0;
     StepView<T> model_;
@@ -284,8 +267,7 @@ private:
     DeviceBuffer<std::uint64_t> chain_words_, mirrored_;
     DeviceBuffer<Place<T>> place_;
     std::unique_ptr<RowFeed<T>> feed_;
-    Event pace_[2];
-    Graph graph_;
+    Replay replay_;
 };
 
 }  // namespace

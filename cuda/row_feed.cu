@@ -58,7 +58,7 @@ std::int64_t RowFeed<T>::stride() const {
 }
 
 template <class T>
-RowFeed<T>::RowFeed(Context& context, const States<T>& x, std::int64_t batch_size) : state_(use(context)), x_(x) {
+RowFeed<T>::RowFeed(Context& context, const States<T>& x, std::int64_t batch_size, bool stay) : state_(use(context)), x_(x) {
     all_.rows = x.rows();
     if (x.rows() == 0) return;
     const void* begin = x.dense.data;
@@ -76,7 +76,7 @@ RowFeed<T>::RowFeed(Context& context, const States<T>& x, std::int64_t batch_siz
     }
     std::size_t free = 0, total = 0;
     CUDA_CHECK(cudaMemGetInfo(&free, &total));
-    if (static_cast<double>(bytes) <= resident_share * static_cast<double>(free)) {
+    if (stay && static_cast<double>(bytes) <= resident_share * static_cast<double>(free)) {
         keep();
         return;
     }

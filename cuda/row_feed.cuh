@@ -44,7 +44,8 @@ template <class T>
 class RowFeed {
 public:
     // x: rows in any form, of the host or of the device, where they stay. Blocks hold whole batches, so large.
-    RowFeed(Context& context, const States<T>& x, std::int64_t batch_size);
+    // Without stay the host's rows come block by block in any case: they are wanted once.
+    RowFeed(Context& context, const States<T>& x, std::int64_t batch_size, bool stay = true);
 
     bool resident() const { return blocks_.empty(); }
 

@@ -12,7 +12,18 @@ import pytest
 from harmonium import _core
 
 BENCH = Path(__file__).parents[1] / "bench" / "bench_gpu.py"
-PARTS = ("product", "elementwise", "cd_large", "cd_small", "fista", "autoencoder", "agreement")
+PARTS = (
+    "product",
+    "elementwise",
+    "cd_large",
+    "cd_small",
+    "fista",
+    "autoencoder",
+    "gibbs_small",
+    "gibbs_large",
+    "annealing",
+    "agreement",
+)
 pytestmark = [
     pytest.mark.skipif(not _core.cuda_available(), reason=f"GPU {_core.cuda_status()}"),
     pytest.mark.skipif(not BENCH.exists(), reason="bench/ is not here"),

@@ -109,10 +109,10 @@ def dense(X):
 @pytest.mark.parametrize("form", ["bits", "sparse", "grey", "sparse grey"])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("shape", "scale"), [((1, 1), 1.0), ((12, 8), 3.0), ((70, 130), 0.3), ((130, 65), 30.0)])
-def test_free_energy(shape, scale, dtype, form):
+def test_free_energy(shape, scale, dtype, form, device):
     parameters = draw_parameters(*shape, scale, dtype=dtype)
     X = inputs(np.random.default_rng(0), 50, shape[0], dtype)[form]
-    check_free_energy(machine(*parameters).free_energy(X), widened(parameters), dense(X), dtype)
+    check_free_energy(machine(*parameters, device=device.name).free_energy(X), widened(parameters), dense(X), dtype)
 
 
 def test_free_energy_of_many_rows_is_that_of_each():
@@ -166,11 +166,11 @@ def check_pseudo(value, parameters, v, dtype):
     ("shape", "scale"),
     [((1, 1), 1.0), ((12, 8), 1.0), ((70, 130), 0.3), ((64, 20), 4.0), ((33, 65), 30.0), ((20, 9), 700.0)],
 )
-def test_score_samples(shape, scale, dtype, form):
+def test_score_samples(shape, scale, dtype, form, device):
     """By multiplied ratios for small weights, one by one for large ones and for grey rows."""
     parameters = draw_parameters(*shape, scale, dtype=dtype)
     X = inputs(np.random.default_rng(0), 20, shape[0], dtype)[form]
-    rbm = machine(*parameters)
+    rbm = machine(*parameters, device=device.name)
     check_pseudo(rbm.score_samples(X), widened(parameters), dense(X), dtype)
     assert rbm.score(X) == rbm.score_samples(X).mean()
 

@@ -1,4 +1,7 @@
-"""RBMs trained on a GPU, or on the emulated one, against the same on the CPU: the same draws, sums in another order."""
+"""RBMs on a GPU, or on the emulated one, against the same on the CPU: the same draws, sums in another order.
+
+What a fitted model computes from rows is tested on both devices in test_sampling.py and test_likelihood.py.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,12 @@ import pytest
 import scipy.sparse as sp
 from sklearn.datasets import load_digits
 
+import reference
 import tolerance
 from autoencoder_cases import Callback
 from device_arrays import device_under_test
 from harmonium import RBM, BernoulliRBM, _core, load, save
+from models import draw_parameters, machine
 
 needs_gpu = pytest.mark.skipif(not _core.cuda_available(), reason=f"GPU {_core.cuda_status()}")
 
@@ -100,7 +105,7 @@ def test_rows_on_a_gpu_are_trained_on_there(bits, gpu, form):
         tolerance.same_bits(gpu.host(getattr(model, name)), np.ascontiguousarray(getattr(moved, name)))
     tolerance.same_bits(model.h_samples_, moved.h_samples_)
     assert model.history_ == moved.history_ and model.n_features_in_ == X.shape[1]
-    tolerance.same_bits(model.transform(X), moved.transform(X))
+    tolerance.same_bits(model.transform(X), moved.set_params(device=None).transform(X))
 
 
 def test_a_model_on_a_gpu_is_kept_as_numpy_s(bits, gpu, tmp_path):
@@ -142,6 +147,103 @@ def test_what_is_refused_of_rows_on_a_gpu(bits, gpu):
         model.transform(there)
 
 
+# -- fitted models -------------------------------------------------------------------------------------------------
+
+
+def machines(dtype, visible=70, hidden=37):
+    return [machine(*draw_parameters(visible, hidden, 0.5, dtype=dtype), device=device) for device in ("cpu", "cuda")]
+
+
+@needs_gpu
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_fitted_model_draws_what_the_cpu_draws(dtype):
+    rng = np.random.default_rng(0)
+    v, grey = rng.random((20, 70)) < 0.4, rng.random((20, 70))
+    mask, h = rng.random((20, 70)) < 0.3, (rng.random((7, 37)) < 0.5).astype(dtype)
+    for call in (
+        lambda rbm: rbm.gibbs(v, 4, random_state=1),
+        lambda rbm: rbm.gibbs(sp.csr_matrix(v.astype(dtype)), random_state=1),
+        lambda rbm: rbm.gibbs(grey, 2, random_state=1),
+        lambda rbm: rbm.sample(20, n_steps=3, random_state=1),
+        lambda rbm: rbm.sample(20, n_steps=2, init=grey, random_state=1),
+        lambda rbm: rbm.sample(20, n_steps=5, clamp=(mask, v), random_state=1),
+        lambda rbm: setattr(rbm, "h_samples_", h) or rbm.sample(20, n_steps=2, random_state=1),
+    ):
+        cpu, gpu = (call(rbm) for rbm in machines(dtype))
+        assert cpu.any() and not cpu.all()
+        tolerance.exact(gpu, cpu)
+
+
+@needs_gpu
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_annealing_has_the_cpu_s_log_z(dtype):
+    """A bracket anneals up, and down from samples."""
+    cpu, gpu = (rbm.log_partition("bracket", n_runs=15, n_betas=6, random_state=0) for rbm in machines(dtype, 12, 8))
+    assert gpu.method == cpu.method == "bracket"
+    # Given the same draws a run's weight is the sum of 8 softplus of 12 terms below 3 each, at 5 temperatures.
+    for name in ("value", "lower", "upper"):
+        tolerance.near_sum(getattr(gpu, name), getattr(cpu, name), 5 * 8 * 12 * 3, 2 * 12, dtype=dtype)
+
+
+@needs_gpu
+def test_annealing_finds_the_partition_function():
+    parameters = draw_parameters(8, 5, 0.7)
+    z = machine(*parameters, device="cuda").log_partition("ais", n_runs=150, n_betas=20, random_state=0)
+    tolerance.statistical((z.value - reference.log_partition(*parameters)) / z.std_error)
+
+
+@needs_gpu
+def test_the_methods_of_a_fitted_model_run_on_its_device(monkeypatch):
+    """Each calls the core once with the device's name; the mean over all rows of what is scored is the same."""
+    seen = []
+    for name in ("rbm_probability", "rbm_gibbs", "rbm_free_energy", "rbm_pseudo_log_likelihood", "rbm_anneal"):
+        call = getattr(_core, name)
+        monkeypatch.setattr(
+            _core, name, lambda *given, call=call, name=name: seen.append((name, given[-1])) or call(*given)
+        )
+    rbm = machine(*draw_parameters(9, 5), device="cuda")
+    v = np.random.default_rng(0).random((6, 9)) < 0.5
+    for method, expected in (
+        (lambda: rbm.transform(v), "rbm_probability"),
+        (lambda: rbm.inverse_transform(v[:, :5]), "rbm_probability"),
+        (lambda: rbm.gibbs(v), "rbm_gibbs"),
+        (lambda: rbm.sample(3, n_steps=1), "rbm_gibbs"),
+        (lambda: rbm.free_energy(v), "rbm_free_energy"),
+        (lambda: rbm.score_samples(v), "rbm_pseudo_log_likelihood"),
+        (lambda: rbm.log_likelihood(v), "rbm_free_energy"),
+        (lambda: rbm.log_partition("ais", n_runs=2, n_betas=2), "rbm_anneal"),
+    ):
+        seen.clear()
+        method()
+        assert seen == [(expected, "cuda:0")]
+
+
+@needs_gpu
+def test_what_has_no_kernels_runs_on_the_cpu(bits):
+    cpu, gpu = both(RBM(5, n_iter=1, random_state=0), bits[:100])
+    gpu.components_, gpu.intercept_hidden_, gpu.intercept_visible_ = (
+        cpu.components_,
+        cpu.intercept_hidden_,
+        cpu.intercept_visible_,
+    )
+    h = np.ones((100, 5), np.float32)
+    tolerance.same_bits(gpu.energy(bits[:100], h), cpu.energy(bits[:100], h))
+    assert gpu.log_partition() == cpu.log_partition()
+    gpu.visible_offset_ = cpu.visible_offset_
+    for sampler in ("pt", "annealed"):
+        cpu_drew, gpu_drew = (rbm.sample(4, n_steps=3, sampler=sampler, random_state=0) for rbm in (cpu, gpu))
+        tolerance.exact(gpu_drew, cpu_drew)
+    X = np.random.default_rng(0).standard_normal((30, 6))
+    real = RBM(4, visible="gaussian", n_iter=1, random_state=0).fit(X)
+    before = real.transform(X), real.free_energy(X), real.gibbs(X, random_state=0)
+    real.set_params(device="cuda")
+    for was, now in zip(before, (real.transform(X), real.free_energy(X), real.gibbs(X, random_state=0)), strict=True):
+        tolerance.same_bits(now, was)
+
+
+# -- devices that are not there ------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("device", ["gpu", "cuda:", 3, "cuda:x"])
 def test_names_of_devices(bits, device):
     with pytest.raises(ValueError, match=r"RBM: device=.* is not None, 'cpu', 'cuda' or 'cuda:' and a number"):
@@ -154,3 +256,24 @@ def test_an_absent_gpu_is_explained(bits):
     with pytest.raises(RuntimeError, match=r"RBM: device='cuda': the GPU is off: "):
         model.fit(bits)
     assert not hasattr(model, "components_")
+
+
+@pytest.mark.skipif(_core.cuda_available(), reason="there is a GPU")
+def test_a_fitted_model_explains_that_its_gpu_is_absent():
+    rbm = machine(*draw_parameters(30, 27), device="cuda", random_state=0)
+    v = np.zeros((2, 30))
+    for method in (
+        lambda: rbm.transform(v),
+        lambda: rbm.inverse_transform(v[:, :27]),
+        lambda: rbm.gibbs(v),
+        lambda: rbm.sample(),
+        lambda: rbm.free_energy(v),
+        lambda: rbm.score_samples(v),
+        lambda: rbm.log_likelihood(v),
+        lambda: rbm.log_partition(),
+    ):
+        before = set(vars(rbm))
+        with pytest.raises(RuntimeError, match=r"RBM: device='cuda': the GPU is off: "):
+            method()
+        assert set(vars(rbm)) == before  # no draw of the sequence has been taken
+    assert rbm.set_params(device="cpu").transform(v).shape == (2, 27)

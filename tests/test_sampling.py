@@ -211,12 +211,13 @@ def test_a_row_draws_the_same_whatever_stands_beside_it():
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_draws_are_the_numbers_of_their_stream(dtype):
+def test_draws_are_the_numbers_of_their_stream(dtype, device):
     """Step k draws h from stream 0 and v from stream 1 of (seed, k): bits exact given the probabilities."""
     W, b, c = parameters = draw_parameters(33, 20, dtype=dtype)
-    rbm, h = machine(*parameters), (np.random.default_rng(0).random((40, 20)) < 0.5).astype(dtype)
+    rbm = machine(*parameters, device=device.name)
+    h = (np.random.default_rng(0).random((40, 20)) < 0.5).astype(dtype)
     states, seed = _core.States.from_bits(ops.pack_bits(h), 20), 2**40 + 1
-    words = _core.rbm_gibbs(W, b, c, states, True, 2, seed, None, None, None)
+    words = _core.rbm_gibbs(W, b, c, states, True, 2, seed, None, None, None, device.name)
     v = None
     for k in range(2):
         if v is not None:
@@ -228,9 +229,9 @@ def test_draws_are_the_numbers_of_their_stream(dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_conditionals(dtype):
+def test_conditionals(dtype, device):
     W, b, c = parameters = draw_parameters(70, 33, dtype=dtype)
-    rbm, rng = machine(*parameters), np.random.default_rng(0)
+    rbm, rng = machine(*parameters, device=device.name), np.random.default_rng(0)
     W, b, c = widened(parameters)
     for name, n_units, weights, bias, call in (
         ("h given v", 70, W, c, rbm.transform), ("v given h", 33, W.T, b, rbm.inverse_transform)

@@ -6,6 +6,8 @@
 
 namespace harmonium {
 
+constexpr double largest_ratio = 15;  // above this |W|, exp(-|W|) - 1 loses more than 9 digits of 1 + p r
+
 // Of the visible units that a pseudo-likelihood sums over.
 struct Flips {
     const std::int64_t* units;  // which of v, n of them

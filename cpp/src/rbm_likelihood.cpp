@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "aligned.hpp"
+#include "cuda/rbm.cuh"
+#include "cuda_state.hpp"
 #include "harmonium/bernoulli.hpp"
 #include "harmonium/binary_gemm.hpp"
 #include "harmonium/error.hpp"
@@ -18,7 +20,6 @@ namespace harmonium {
 namespace {
 
 constexpr double padding_activation = -1e4;  // a padded unit is never on: its softplus and its sigmoid are 0
-constexpr double largest_ratio = 15;         // above this |W|, exp(-|W|) - 1 loses more than 9 digits of 1 + p r
 constexpr double largest_odds = 600;
 constexpr std::int64_t rows_together = 8;    // whose pseudo-likelihoods share each fetch of the weights
 
@@ -64,6 +65,9 @@ template <class T>
 void rbm_free_energy(Context& context, const Rbm<T>& model, const States<T>& v, double* out) {
     constexpr std::int64_t step = 4096;
     require(v.cols() == model.visible(), "RBM: X has ", v.cols(), " columns, the model has ", model.visible());
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) return cuda::rbm_free_energy(context, model, v, out);
+    }
     const Weights<T> weights(model);
     const std::int64_t panels = weights.panels.count();
     std::vector<double> sums(panels * std::min(step, v.rows()));
@@ -87,6 +91,9 @@ void rbm_pseudo_log_likelihood(Context& context, const Rbm<T>& model, const Stat
     constexpr std::int64_t step = 256;
     const std::int64_t visible = model.visible(), hidden = model.hidden(), length = padded(hidden);
     require(v.cols() == visible, "RBM: X has ", v.cols(), " columns, the model has ", visible);
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) return cuda::rbm_pseudo_log_likelihood(context, model, v, out, units, n_units);
+    }
     const Weights<T> weights(model);
     const auto& kernels = likelihood_kernels<double>();
     std::vector<std::int64_t> all(units ? 0 : visible);
@@ -251,6 +258,9 @@ void rbm_anneal(Context& context, const Rbm<T>& model, const double* base, const
     require(start || betas[0] == 0, "log_partition: runs from the base model start at beta 0, not ", betas[0]);
     require(!start || (start.rows == n_runs && start.cols == visible), "log_partition: start is ", start.rows, " x ",
             start.cols, ", not ", n_runs, " x ", visible);
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) return cuda::rbm_anneal(context, model, base, betas, n_betas, start, seed, n_runs, log_weights);
+    }
     const Weights<T> weights(model);
     const std::int64_t panels = weights.panels.count();
     std::vector<std::uint64_t> v_words(n_runs * BitMatrix::words_for(visible)), h_words(n_runs * BitMatrix::words_for(hidden));

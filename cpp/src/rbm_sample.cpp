@@ -2,6 +2,8 @@
 #include <vector>
 
 #include "aligned.hpp"
+#include "cuda/rbm.cuh"
+#include "cuda_state.hpp"
 #include "harmonium/bernoulli.hpp"
 #include "harmonium/error.hpp"
 #include "harmonium/pack.hpp"
@@ -23,6 +25,12 @@ template <class T>
 void probability(Context& context, const Rbm<T>& model, const States<T>& given, bool of_visible, Matrix<T> out) {
     constexpr std::int64_t step = 4096;
     require(out.rows == given.rows(), "RBM: ", given.rows(), " rows in, ", out.rows, " rows out");
+    const std::int64_t inner = of_visible ? model.hidden() : model.visible(), outer = of_visible ? model.visible() : model.hidden();
+    require(given.cols() == inner && out.cols == outer, "RBM: ", given.cols(), " columns in, ", out.cols, " out, the model has ", inner,
+            " and ", outer);
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) return cuda::rbm_probability(context, model, given, of_visible, out);
+    }
     const AlignedVector<T> weights = weights_in_panels(model);
     const Panels<const T> w(weights.data(), model.visible(), model.hidden());
     AlignedVector<T> memory(Panels<T>::size(std::min(step, out.rows), out.cols));
@@ -57,6 +65,11 @@ void rbm_gibbs(Context& context, const Rbm<T>& model, const States<T>& start, bo
             " columns, the model ", from_hidden ? model.hidden() : model.visible());
     require(v.rows == n && v.cols == model.visible(), "RBM: v is ", v.rows, " x ", v.cols, ", not ", n, " x ",
             model.visible());
+    require(!mask || (mask.rows == n && mask.cols == v.cols && values.rows == n && values.cols == v.cols), "RBM: v is ", n, " x ", v.cols,
+            ", the mask ", mask.rows, " x ", mask.cols, ", its values ", values.rows, " x ", values.cols);
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) return cuda::rbm_gibbs(context, model, start, from_hidden, n_steps, seed, mask, values, v);
+    }
     const AlignedVector<T> weights = weights_in_panels(model);
     const Panels<const T> w(weights.data(), model.visible(), model.hidden());
     std::vector<std::uint64_t> hidden_words(n * BitMatrix::words_for(model.hidden()));

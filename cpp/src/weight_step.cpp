@@ -12,14 +12,25 @@ namespace harmonium {
 
 namespace {
 
-constexpr std::int64_t block_cols = 128;
+constexpr std::int64_t block_cols = 64, most_rows = 504;  // with what the rule keeps, a block stays in the second-level cache
+
+// Rows of a block: fewer where there are threads for more blocks, and whole tiles.
+std::int64_t rows_of_block(std::int64_t rows, std::int64_t strips, int threads) {
+    const std::int64_t fair = rows * strips / (4 * threads);
+    return std::min(most_rows, std::max<std::int64_t>(fair / 48, 1) * 48);
+}
+
 
 // block (at `top`, `left` of the gradient) = the sum of all terms there, or added to it.
 template <class T>
 void multiply(const WeightStep<T>& step, std::int64_t top, std::int64_t left, bool accumulate, Matrix<T> block, T* scratch,
               const Ahead& ahead) {
-    const std::int64_t strips = (block.cols + strip_cols<T>() - 1) / strip_cols<T>(), pieces = step.n_terms * strips;
-    std::int64_t piece = 0;
+    // Dense products fetch ahead, each an equal share.
+    const std::int64_t strips = (block.cols + strip_cols<T>() - 1) / strip_cols<T>();
+    std::int64_t pieces = 0, piece = 0;
+    for (int t = 0; t < step.n_terms; ++t) {
+        if (!step.terms[t].a_columns.indptr) pieces += strips * ((step.terms[t].a.rows + tiled_inner - 1) / tiled_inner);
+    }
     for (int t = 0; t < step.n_terms; ++t, accumulate = true) {
         const GradientTerm<T>& term = step.terms[t];
         if (term.a_columns.indptr) {
@@ -38,7 +49,7 @@ void multiply(const WeightStep<T>& step, std::int64_t top, std::int64_t left, bo
                 tiled_gemm_kernels<T>().pack(term.b.rows_from(p, k), false, left + c, scratch);
                 const Matrix<T> strip(block.data + c, block.rows, std::min(strip_cols<T>(), block.cols - c), block.stride);
                 const std::int64_t first = ahead.rows * piece / pieces;
-                piece = std::min(piece + 1, pieces);
+                ++piece;
                 tiled_gemm_kernels<T>().multiply(a, true, Matrix<const T>(scratch, k, strip_cols<T>()), accumulate || p > 0, strip,
                                                  ahead.rows_from(first, ahead.rows * piece / pieces - first));
             }
@@ -70,14 +81,15 @@ void weight_step(Context& context, const WeightStep<T>& step) {
             return cuda::weight_step(context, step);
         }
     }
-    const std::int64_t strips = (shape.cols + block_cols - 1) / block_cols, chunks = (shape.rows + tiled_rows - 1) / tiled_rows;
-    const std::int64_t split_room = tiled_rows * (sparse_tiles(inner) - 1) * 8 / static_cast<std::int64_t>(sizeof(T));
+    const std::int64_t strips = (shape.cols + block_cols - 1) / block_cols;
+    const std::int64_t height = rows_of_block(shape.rows, strips, context.threads()), chunks = (shape.rows + height - 1) / height;
+    const std::int64_t split_room = height * (sparse_tiles(inner) - 1) * 8 / static_cast<std::int64_t>(sizeof(T));
     const std::int64_t work = std::max(std::min(inner, tiled_inner) * strip_cols<T>(), sparse_scratch<T> + split_room) + 16;
-    context.reserve_scratch(static_cast<std::size_t>(work + tiled_rows * block_cols) * sizeof(T));
+    context.reserve_scratch(static_cast<std::size_t>(work + height * block_cols) * sizeof(T));
     const auto& kernels = update_kernels<T>();
     context.parallel_for(strips * chunks, [&](std::int64_t task, int worker) {
         const std::int64_t left = task % strips * block_cols, cols = std::min(block_cols, shape.cols - left);
-        const std::int64_t top = task / strips * tiled_rows, rows = std::min(tiled_rows, shape.rows - top);
+        const std::int64_t top = task / strips * height, rows = std::min(height, shape.rows - top);
         T* scratch = context.scratch<T>(worker);
         const Matrix<T> block = step.gradient ? Matrix<T>(step.gradient.row(top) + left, rows, cols, step.gradient.stride)
                                               : Matrix<T>(scratch + (work + 15) / 16 * 16, rows, cols, block_cols);

@@ -97,11 +97,12 @@ def annealed(
     seed: int,
     start: np.ndarray | None,
     progress: Progress,
+    device: str,
 ) -> LogPartition:
     """By annealing from the base model, or with `start` (bits drawn from the model) back to it."""
     downwards = start is not None
     steps = betas[::-1].copy() if downwards else betas
-    log_w = _core.rbm_anneal(*model, base, steps, start, seed, n_runs, progress)
+    log_w = _core.rbm_anneal(*model, base, steps, start, seed, n_runs, progress, device)
     return estimate(log_w, _core.rbm_base_log_partition(base, model[0].shape[1]), downwards=downwards)
 
 

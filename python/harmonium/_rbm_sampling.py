@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from . import _core
 from ._callbacks import progress_bar
+from ._device import choose_device
 from ._validation import bit_words, check_number, check_X, float_dtype, states
 
 Model = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -24,6 +25,7 @@ class SamplingRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     check_range: bool
     verbose: int
     random_state: Any
+    device: str | None
 
     def _model(self, *, writeable: bool = False) -> Model:
         """Weights (n_features, n_components) and both biases, as the core reads them; views where possible."""
@@ -49,6 +51,10 @@ class SamplingRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             if not np.isfinite(array).all():
                 raise ValueError(f"{who}: {name} holds NaN or infinity")
         return weights, visible_bias, hidden_bias
+
+    def _device(self) -> str:
+        """Where methods of bernoulli units compute, as the core names it."""
+        return choose_device(type(self).__name__, self.device)
 
     def _visible(self, method: str, X: Any) -> tuple[_core.States, Model]:
         model = self._model()
@@ -86,7 +92,7 @@ class SamplingRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         H : array of shape (n_samples, n_components), in the dtype of the model
         """
         data, model = self._visible("transform", X)
-        return _core.rbm_probability(*model, data, False)
+        return _core.rbm_probability(*model, data, False, self._device())
 
     def inverse_transform(self, H: Any) -> np.ndarray:
         """p(v = 1 | h) = sigmoid(b + W h) for every row h of H.
@@ -102,7 +108,7 @@ class SamplingRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """
         model = self._model()
         hidden = self._hidden("inverse_transform", H, model[0].shape[1], model[0].dtype)
-        return _core.rbm_probability(*model, hidden, True)
+        return _core.rbm_probability(*model, hidden, True, self._device())
 
     def gibbs(self, v: Any, n_steps: int = 1, *, random_state: Any = None) -> np.ndarray:
         """Alternating draws of h given v and v given h, `n_steps` times.
@@ -120,9 +126,10 @@ class SamplingRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """
         check_number(f"{type(self).__name__}.gibbs", "n_steps", n_steps, Integral, low=1)
         data, model = self._visible("gibbs", v)
+        device = self._device()
         seed = self._draw_seed(random_state)
         with progress_bar(f"{type(self).__name__}.gibbs", self.verbose) as progress:
-            words = _core.rbm_gibbs(*model, data, False, n_steps, seed, None, None, progress)
+            words = _core.rbm_gibbs(*model, data, False, n_steps, seed, None, None, progress, device)
         return _core.unpack(words, data.cols).astype(bool)
 
     def sample(
@@ -155,7 +162,7 @@ class SamplingRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         who = f"{type(self).__name__}.sample"
         check_number(who, "n_samples", n_samples, Integral, low=1)
         check_number(who, "n_steps", n_steps, Integral, low=1)
-        model = self._model()
+        model, device = self._model(), self._device()
         n_features, dtype = model[0].shape[0], model[0].dtype
         mask, values = self._clamp(who, clamp, (n_samples, n_features))
         start = None
@@ -181,7 +188,7 @@ class SamplingRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         if mask is not None:
             start = _core.States.from_bits((start.words() & ~mask) | (values & mask), n_features)
         with progress_bar(who, self.verbose) as progress:
-            words = _core.rbm_gibbs(*model, start, from_hidden, n_steps, seed, mask, values, progress)
+            words = _core.rbm_gibbs(*model, start, from_hidden, n_steps, seed, mask, values, progress, device)
         return _core.unpack(words, n_features).astype(dtype, copy=False)
 
     @staticmethod

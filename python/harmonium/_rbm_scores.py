@@ -56,7 +56,7 @@ class ScoringRBM(SamplingRBM):
         free_energy : float64 array of shape (n_samples,), in nats
         """
         data, model = self._visible("free_energy", X)
-        return _core.rbm_free_energy(*model, data)
+        return _core.rbm_free_energy(*model, data, self._device())
 
     def score_samples(self, X: Any) -> np.ndarray:
         """Pseudo-log-likelihood of every row, exact: sum_i log p(v_i | all other units) (Besag 1975).
@@ -73,7 +73,7 @@ class ScoringRBM(SamplingRBM):
         pseudo_log_likelihood : float64 array of shape (n_samples,), in nats
         """
         data, model = self._visible("score_samples", X)
-        return _core.rbm_pseudo_log_likelihood(*model, data)
+        return _core.rbm_pseudo_log_likelihood(*model, data, self._device())
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean of `score_samples`: comparable between models of the same data, without Z."""
@@ -103,6 +103,7 @@ class ScoringRBM(SamplingRBM):
             If X holds values other than 0 and 1: they have no probability under this model. Binarise them.
         """
         data, model = self._visible("log_likelihood", X)
+        device = self._device()
         if data.is_dense():
             raise ValueError(
                 f"{type(self).__name__}.log_likelihood: X holds values between 0 and 1, the model only gives 0 and 1 "
@@ -117,7 +118,7 @@ class ScoringRBM(SamplingRBM):
         if log_partition is None:
             sampled = return_bracket and min(model[0].shape) > _log_partition.MAX_ENUMERATED
             log_partition = self.log_partition("bracket" if sampled else "auto")
-        minus_energy = -_core.rbm_free_energy(*model, data)
+        minus_energy = -_core.rbm_free_energy(*model, data, device)
         values = minus_energy - log_partition.value
         if not return_bracket:
             return values
@@ -137,7 +138,7 @@ class ScoringRBM(SamplingRBM):
         Parameters
         ----------
         method : {"auto", "exact", "ais", "reverse_ais", "bracket"}, default="auto"
-            exact: sum over all states of the smaller layer, which may have 25 units.
+            exact: sum over all states of the smaller layer, which may have 25 units; on the CPU.
             ais: annealed importance sampling (Neal 2001; Salakhutdinov and Murray 2008) up from independent
             units with the data's base rates. Its weights are right on average, so log Z comes out too low more
             often than too high, and likelihoods too good.
@@ -165,6 +166,7 @@ class ScoringRBM(SamplingRBM):
         if method == "exact" or (method == "auto" and min(model[0].shape) <= _log_partition.MAX_ENUMERATED):
             with progress_bar(who, self.verbose) as progress:
                 return _log_partition.exact(model, progress)
+        self._device()  # refused before anything is drawn
         seed = self._draw_seed(random_state)
         if method != "bracket":
             return self._annealed(method == "reverse_ais", model, steps, n_runs, seed)
@@ -190,7 +192,9 @@ class ScoringRBM(SamplingRBM):
         if downwards:
             start = bit_words(f"{who}: start", self.sample(n_runs, random_state=seed % 2**32))
         with progress_bar(who, self.verbose) as progress:
-            return _log_partition.annealed(model, self._base_rates(model), betas, n_runs, seed, start, progress)
+            return _log_partition.annealed(
+                model, self._base_rates(model), betas, n_runs, seed, start, progress, self._device()
+            )
 
     def _base_rates(self, model: Model) -> np.ndarray:
         """Visible biases of the independent model that annealing starts from: those of the data's means.

@@ -218,7 +218,7 @@ class UnitScoresRBM(UnitSamplingRBM):
         ----------
         method : {"auto", "exact", "ais", "reverse_ais", "bracket"}, default="auto"
             exact: sum over all states of the smaller layer that has finitely many (25 bernoulli units), the other
-            integrated; of gaussian visible and hidden units, in closed form.
+            integrated; of gaussian visible and hidden units, in closed form. On the CPU.
             ais: annealed importance sampling (Neal 2001; Salakhutdinov and Murray 2008) up from independent
             units with the data's base rates. Its weights are right on average, so log Z comes out too low more
             often than too high, and likelihoods too good.

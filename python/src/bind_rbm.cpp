@@ -69,7 +69,7 @@ void train(const PyStates& x, Array<T> weights, Array<T> visible_bias, Array<T> 
 template <class T>
 Words gibbs(const Array<T>& weights, const Array<T>& visible_bias, const Array<T>& hidden_bias, const PyStates& start,
             bool from_hidden, std::int64_t n_steps, std::uint64_t seed, const py::object& mask, const py::object& values,
-            const py::object& progress) {
+            const py::object& progress, const std::string& device) {
     const Rbm<T> model = model_of(weights, visible_bias, hidden_bias);
     Words out = new_bits(start.rows, model.visible());
     const BitMatrix v = mutable_bits(out, model.visible());
@@ -81,34 +81,38 @@ Words gibbs(const Array<T>& weights, const Array<T>& visible_bias, const Array<T
                 mask_bits.rows, " and ", value_bits.rows);
     }
     const States<T> view = start.view<T>();
+    const Device where = device_of(device);
     py::gil_scoped_release release;
-    InterruptibleContext context(progress);
+    InterruptibleContext context(progress, 0, where);
     rbm_gibbs<T>(context, model, view, from_hidden, n_steps, seed, mask_bits, value_bits, v);
     return out;
 }
 
 template <class T>
 Array<T> probability(const Array<T>& weights, const Array<T>& visible_bias, const Array<T>& hidden_bias,
-                     const PyStates& given, bool of_visible) {
+                     const PyStates& given, bool of_visible, const std::string& device) {
     const Rbm<T> model = model_of(weights, visible_bias, hidden_bias);
     Array<T> out = new_matrix<T>(given.rows, of_visible ? model.visible() : model.hidden());
     const Matrix<T> view = mutable_matrix(out);
     const States<T> states = given.view<T>();
+    const Device where = device_of(device);
     py::gil_scoped_release release;
-    InterruptibleContext context;
+    InterruptibleContext context(py::none(), 0, where);
     of_visible ? rbm_visible_probability<T>(context, model, states, view)
                : rbm_hidden_probability<T>(context, model, states, view);
     return out;
 }
 
 template <class T, void (*Score)(Context&, const Rbm<T>&, const States<T>&, double*)>
-Array<double> score(const Array<T>& weights, const Array<T>& visible_bias, const Array<T>& hidden_bias, const PyStates& v) {
+Array<double> score(const Array<T>& weights, const Array<T>& visible_bias, const Array<T>& hidden_bias, const PyStates& v,
+                    const std::string& device) {
     const Rbm<T> model = model_of(weights, visible_bias, hidden_bias);
     Array<double> out(static_cast<py::ssize_t>(v.rows));
     double* values = out.mutable_data();
     const States<T> states = v.view<T>();
+    const Device where = device_of(device);
     py::gil_scoped_release release;
-    InterruptibleContext context;
+    InterruptibleContext context(py::none(), 0, where);
     Score(context, model, states, values);
     return out;
 }
@@ -130,7 +134,7 @@ double log_partition(const Array<T>& weights, const Array<T>& visible_bias, cons
 template <class T>
 Array<double> anneal(const Array<T>& weights, const Array<T>& visible_bias, const Array<T>& hidden_bias,
                      const Array<double>& base, const Array<double>& betas, const py::object& start, std::uint64_t seed,
-                     std::int64_t n_runs, const py::object& progress) {
+                     std::int64_t n_runs, const py::object& progress, const std::string& device) {
     const Rbm<T> model = model_of(weights, visible_bias, hidden_bias);
     require(n_runs >= 1, "log_partition: n_runs=", n_runs, ", at least 1 is needed");
     Array<double> out(static_cast<py::ssize_t>(n_runs));
@@ -140,8 +144,9 @@ Array<double> anneal(const Array<T>& weights, const Array<T>& visible_bias, cons
     const std::int64_t n_betas = betas.size();
     ConstBitMatrix from;
     if (!start.is_none()) from = bits(start.cast<Words>(), model.visible());
+    const Device where = device_of(device);
     py::gil_scoped_release release;
-    InterruptibleContext context(progress);
+    InterruptibleContext context(progress, 0, where);
     rbm_anneal<T>(context, model, base_view, beta_view, n_betas, from, seed, n_runs, values);
     return out;
 }
@@ -149,6 +154,7 @@ Array<double> anneal(const Array<T>& weights, const Array<T>& visible_bias, cons
 template <class T>
 void bind_typed(py::module_& m) {
     const auto exactly = [](const char* name) { return py::arg(name).noconvert(); };
+    const auto device = py::arg("device") = "cpu";
     const auto weights = exactly("weights"), visible_bias = exactly("visible_bias"), hidden_bias = exactly("hidden_bias");
     m.def("rbm_train", &train<T>, py::arg("x"), weights, visible_bias, hidden_bias, exactly("last_weights"),
           exactly("last_visible_bias"), exactly("last_hidden_bias"), exactly("visible_offset"), exactly("hidden_offset"), exactly("mirrored"), exactly("weight_velocity"), exactly("visible_velocity"), exactly("hidden_velocity"),
@@ -157,14 +163,14 @@ void bind_typed(py::module_& m) {
           py::arg("centering"), py::arg("shuffle"), py::arg("draw_data"), py::arg("divergence_limit"), py::arg("seed"), py::arg("on_epoch"),
           py::arg("device"));
     m.def("rbm_gibbs", &gibbs<T>, weights, visible_bias, hidden_bias, py::arg("start"), py::arg("from_hidden"),
-          py::arg("n_steps"), py::arg("seed"), py::arg("mask"), py::arg("values"), py::arg("progress"));
-    m.def("rbm_probability", &probability<T>, weights, visible_bias, hidden_bias, py::arg("given"), py::arg("of_visible"));
-    m.def("rbm_free_energy", &score<T, &rbm_free_energy<T>>, weights, visible_bias, hidden_bias, py::arg("v"));
+          py::arg("n_steps"), py::arg("seed"), py::arg("mask"), py::arg("values"), py::arg("progress"), device);
+    m.def("rbm_probability", &probability<T>, weights, visible_bias, hidden_bias, py::arg("given"), py::arg("of_visible"), device);
+    m.def("rbm_free_energy", &score<T, &rbm_free_energy<T>>, weights, visible_bias, hidden_bias, py::arg("v"), device);
     m.def("rbm_pseudo_log_likelihood", &score<T, &pseudo_log_likelihood<T>>, weights, visible_bias, hidden_bias,
-          py::arg("v"));
+          py::arg("v"), device);
     m.def("rbm_log_partition", &log_partition<T>, weights, visible_bias, hidden_bias, py::arg("progress"));
     m.def("rbm_anneal", &anneal<T>, weights, visible_bias, hidden_bias, exactly("base"), exactly("betas"), py::arg("start"),
-          py::arg("seed"), py::arg("n_runs"), py::arg("progress"));
+          py::arg("seed"), py::arg("n_runs"), py::arg("progress"), device);
 }
 
 }  // namespace

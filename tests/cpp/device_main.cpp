@@ -10,6 +10,7 @@ void test_device_dense();
 void test_device_autoencoder();
 void test_device_lasso();
 void test_device_rbm();
+void test_device_fitted_rbm();
 void test_emulation();
 }  // namespace harmonium_test
 
@@ -22,6 +23,7 @@ int main(int argc, char** argv) {
     harmonium_test::test_device_autoencoder();
     harmonium_test::test_device_lasso();
     harmonium_test::test_device_rbm();
+    harmonium_test::test_device_fitted_rbm();
 #if defined(HARMONIUM_EMULATE)
     harmonium_test::test_emulation();
 #endif

@@ -95,11 +95,13 @@ void rbm_train(Context& context, const States<T>& x, const RbmOptions& options, 
 //   start: n x D states of v, or n x H states of h with from_hidden (the first half step then draws v from them).
 //   mask, values: n x D bits; where mask is set v is kept at values. No data: nothing is kept.
 //   v: n x D receives the last states.
+// With a GPU's context everything here is the host's all the same: chains stay on the GPU from the first state to the last and
+// draw what the CPU draws given the same probabilities; as many at a time as half of the free memory holds.
 template <class T>
 void rbm_gibbs(Context& context, const Rbm<T>& model, const States<T>& start, bool from_hidden, std::int64_t n_steps,
                std::uint64_t seed, ConstBitMatrix mask, ConstBitMatrix values, BitMatrix v);
 
-// p(h = 1 | v) for states of v (n x D), or p(v = 1 | h) for states of h (n x H).
+// p(h = 1 | v) for states of v (n x D), or p(v = 1 | h) for states of h (n x H). With a GPU's context rows are streamed through it.
 template <class T>
 void rbm_hidden_probability(Context& context, const Rbm<T>& model, const States<T>& v, Matrix<T> out);
 template <class T>

@@ -1,4 +1,5 @@
-// How likely data are under an RBM: exactly where a layer can be enumerated, else by annealed importance sampling.
+// How likely data are under an RBM: exactly where a layer can be enumerated, else by annealed importance sampling. With a GPU's
+// context arguments are the host's all the same; rows are streamed through the GPU, in products of T, and chains stay there.
 #pragma once
 
 #include "harmonium/rbm.hpp"
@@ -21,7 +22,7 @@ void rbm_pseudo_log_likelihood(Context& context, const Rbm<T>& model, const Stat
 constexpr int max_enumerated_units = 25;
 
 // log Z by summing over all states of the smaller layer in Gray code order, the other summed analytically. In double,
-// relative error of Z about 1e-12. Throws std::invalid_argument where both layers have more than max_enumerated_units.
+// relative error of Z about 1e-12. On a CPU. Throws std::invalid_argument where both layers have more than max_enumerated_units.
 template <class T>
 double rbm_log_partition(Context& context, const Rbm<T>& model);
 
@@ -30,6 +31,7 @@ double rbm_log_partition(Context& context, const Rbm<T>& model);
 //   log_weights: n_runs values, log of w with E[w] = Z(betas.back) / Z(betas.front).
 //   start: n_runs x D bits, exact draws at betas.front; no data: drawn from the base model, betas.front must be 0.
 //   Downwards (betas from 1 to 0, start from the model) it is reverse AIS.
+// On a GPU too: the same draws given the same probabilities.
 template <class T>
 void rbm_anneal(Context& context, const Rbm<T>& model, const double* base, const double* betas, std::int64_t n_betas,
                 ConstBitMatrix start, std::uint64_t seed, std::int64_t n_runs, double* log_weights);
