@@ -1,38 +1,36 @@
 """harmonium on a GPU beside PyTorch and CuPy on the same one, in one run.
 
     python bench/bench_gpu.py [--parts NAME ...] [--rounds N]
-    python bench/bench_gpu.py --dry-run        # tiny, on an emulated GPU too; nothing is written
+    python bench/bench_gpu.py --dry-run        # tiny, on an emulated GPU and without PyTorch too; nothing is written
 
 Each part checks what it times first, against float64, from fresh random inputs. Times are between CUDA events,
 contenders in turns; PyTorch runs in float32 with TF32 off and on, and in bfloat16. The rate of a bfloat16 product and
 the bandwidth of a copy are measured in the run.
 
 1. product: a 4096 x 4096 matrix of zeros and ones times one of floats.
-2. cd_large: CD-1, 4096 x 4096 units, batch 4096. 3. cd_small: CD-1, 784 x 500, batch 100.
-4. fista: 65536 rows of 256 numbers on 1024 atoms, to a relative gap of 1e-4; rows and codes travel from and to the
+2. elementwise: draws, soft thresholds and packing of a 16384 x 16384 matrix, as shares of the copy's bandwidth.
+3. cd_large: CD-1, 4096 x 4096 units, batch 4096. 4. cd_small: CD-1, 784 x 500, batch 100.
+5. fista: 65536 rows of 256 numbers on 1024 atoms, to a relative gap of 1e-4; rows and codes travel from and to the
    host.
-5. dictionary: a pass of dictionary learning, 65536 rows of 144 numbers, 256 atoms, batch 4096, codes to 1e-4.
-6. autoencoder: an epoch of 784-1000-500-250-30, batch 1000.
-7. gibbs_small, gibbs_large: a Gibbs step of 100 and of 4096 chains of 784 x 500 units.
-8. annealing: a temperature of 100 runs of annealed importance sampling of the same machine.
-9. agreement: the same machine of 20 hidden units trained on CPU and GPU, exact log-likelihoods compared.
+6. dictionary: a pass of dictionary learning, 65536 rows of 144 numbers, 256 atoms, batch 4096, codes to 1e-4.
+7. autoencoder: an epoch of 784-1000-500-250-30, batch 1000.
+8. gibbs_small, gibbs_large: a Gibbs step of 100 and of 4096 chains of 784 x 500 units.
+9. annealing: a temperature of 100 runs of annealed importance sampling of the same machine.
+10. agreement: the same machine of 20 hidden units trained on CPU and GPU, exact log-likelihoods compared.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import functools
 import re
 import statistics
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import measure
+from gpu_machine import MODES, Call, Machine, a_step, in_modes, mode, report
 from harmonium import RBM, Autoencoder, SparseCoding, _core, ops, sparse_encode
 from measure import torch
 
@@ -43,113 +41,6 @@ if torch is not None:
     from torch_rbm import TorchRBM
     from torch_rbm import anneal as torch_anneal
     from torch_rbm import gibbs as torch_gibbs
-
-Call = Callable[..., Any]
-MODES = ("float32", "tf32", "bf16")
-
-
-class Machine:
-    """Where all run, and its clock."""
-
-    def __init__(self, arguments: argparse.Namespace) -> None:
-        self.dry, self.rounds = arguments.dry_run, arguments.rounds
-        self.device = "cpu" if self.dry else "cuda"
-        self.random = np.random.default_rng(arguments.seed)
-        self.ceilings: dict[str, float] = {}
-
-    def size(self, full: int, tiny: int) -> int:
-        return tiny if self.dry else full
-
-    def tensor(self, array: np.ndarray) -> Any:
-        return torch.from_numpy(array).to(self.device)
-
-    def array(self, array: np.ndarray) -> Any:
-        """On the GPU as CuPy has it."""
-        if self.dry:
-            return array
-        import cupy
-
-        return cupy.asarray(array)
-
-    def seconds(self, call: Call) -> float:
-        """Between two events; a call of harmonium returns when it is done, so the second comes after it too."""
-        if self.dry:
-            start = time.perf_counter()
-            call()
-            return time.perf_counter() - start
-        first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        torch.cuda.synchronize()
-        first.record()
-        call()
-        last.record()
-        torch.cuda.synchronize()
-        return first.elapsed_time(last) / 1e3
-
-    def in_turns(self, contenders: dict[str, Call], repeats: int = 1) -> dict[str, list[float]]:
-        """Seconds of each, one median of `repeats` a round; a first round is not counted."""
-        taken: dict[str, list[float]] = {name: [] for name in contenders}
-        names = list(contenders)
-        for turn in range(-1, self.rounds):
-            first = max(turn, 0) % len(names)
-            for name in names[first:] + names[:first]:
-                value = statistics.median(self.seconds(contenders[name]) for _ in range(repeats))
-                if turn >= 0:
-                    taken[name].append(value)
-        return taken
-
-    def measure_ceilings(self) -> None:
-        n, m = self.size(8192, 64), self.size(1 << 30, 1 << 12)
-        a, b = (torch.randn(n, n, device=self.device, dtype=torch.bfloat16) for _ in range(2))
-        source = torch.randn(m, device=self.device)
-        to = torch.empty_like(source)
-        taken = self.in_turns({"product": lambda: a @ b, "copy": lambda: to.copy_(source)}, 10)
-        self.ceilings = {
-            "bf16 TFLOP/s": 2 * n**3 / statistics.median(taken["product"]) / 1e12,
-            "copy TB/s": 2 * source.nbytes / statistics.median(taken["copy"]) / 1e12,
-        }
-
-
-@contextlib.contextmanager
-def mode(name: str, device: str) -> Iterator[None]:
-    """PyTorch's products: float32, the same by TF32, or bfloat16 by autocast."""
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = name == "tf32"
-    try:
-        with torch.autocast(device, torch.bfloat16, enabled=name == "bf16"):
-            yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
-
-
-def in_modes(call: Call, device: str) -> dict[str, Call]:
-    def run(name: str, *arguments: Any) -> Any:
-        with mode(name, device):
-            return call(*arguments)
-
-    return {f"PyTorch {name}": functools.partial(run, name) for name in MODES}
-
-
-def report(what: str, taken: dict[str, list[float]], **others: Any) -> dict[str, Any]:
-    """Prints and returns seconds, and how many times harmonium is faster than each peer, round by round."""
-    ours = next(iter(taken))
-    found: dict[str, Any] = {"seconds": {name: measure.spread(values) for name, values in taken.items()}, **others}
-    found["ratio"] = {name: measure.ratios(values, taken[ours]) for name, values in taken.items() if name != ours}
-    print(f"\n{what}")
-    for name, values in found["seconds"].items():
-        ratio = f"   {measure.times(found['ratio'][name])}" if name in found["ratio"] else ""
-        print(f"  {name:20}{1e3 * values['median']:12.4f} ms{ratio}")
-    for name, value in others.items():
-        print(f"  {name}: {value}")
-    return found
-
-
-def a_step(machine: Machine, calls: dict[str, Call], few: int, many: int, steps: int = 1) -> dict[str, list[float]]:
-    """Seconds a step, `steps` to a unit of the calls' argument: long calls less short ones, no starts and copies."""
-    each = [(name, call, n) for n in (few, many) for name, call in calls.items()]
-    taken = machine.in_turns({f"{name} {n}": functools.partial(call, n) for name, call, n in each})
-    pairs = {name: zip(taken[f"{name} {few}"], taken[f"{name} {many}"], strict=True) for name in calls}
-    return {name: [max(b - a, 1e-9) / ((many - few) * steps) for a, b in pair] for name, pair in pairs.items()}
-
 
 # -- parts -------------------------------------------------------------------------------------------------------
 
@@ -172,18 +63,47 @@ def product(machine: Machine) -> dict[str, Any]:
     errors = {}
     for name, call in {**ours, **theirs}.items():
         result = call()
-        result = (
-            result.get()
-            if hasattr(result, "get")
-            else np.asarray(result.float().cpu() if torch.is_tensor(result) else result)
-        )
+        result = _numpy(result.float().cpu() if hasattr(result, "cpu") else result)
         errors[name] = float((np.abs(result.astype(np.float64) - exact) / scale).max())
-    assert errors["harmonium"] <= errors["PyTorch float32"] or machine.dry, errors
+    assert machine.dry or errors["harmonium"] <= errors["PyTorch float32"], errors
     taken = machine.in_turns({**ours, **theirs}, machine.size(20, 1))
     share = 6 * n**3 / statistics.median(taken["harmonium"]) / 1e12 / machine.ceilings["bf16 TFLOP/s"]
     return report(
         f"binary product, {n}^3", taken, **{"largest relative error": errors, "share of the bf16 ceiling": share}
     )
+
+
+def elementwise(machine: Machine) -> dict[str, Any]:
+    n = machine.size(16384, 70)
+    x, bias = machine.random.standard_normal((n, n), dtype=np.float32), np.zeros(n, np.float32)
+    a, b, t, bits = machine.array(x), machine.array(bias), machine.tensor(x), machine.array((x > 0).astype(np.float32))
+    words = machine.array(ops.pack_bits(x > 0))
+    least = machine.array(np.full(n, 0.5, np.float32))
+    p, drawn = ops.bernoulli(x[:64], bias, seed=1)
+    there, drawn_there = (_numpy(part) for part in ops.bernoulli(a, b, seed=1, device="cuda"))
+    assert np.abs(there[:64] - p).max() < 1e-6 and (drawn_there[:64] != drawn).mean() < 0.01
+    assert np.array_equal(_numpy(ops.shrink(a, least, device="cuda")), np.sign(x) * np.maximum(np.abs(x) - 0.5, 0))
+    assert np.array_equal(_numpy(ops.unpack_bits(words, n, device="cuda")), x > 0)
+    # What is read and written, in bytes a number.
+    calls = {
+        "bernoulli": (8 + 1 / 8, lambda: ops.bernoulli(a, b, seed=1, device="cuda"), None),
+        "shrink": (8, lambda: ops.shrink(a, least, device="cuda"), lambda: torch.nn.functional.softshrink(t, 0.5)),
+        "pack_bits": (8 + 1 / 8, lambda: ops.pack_bits(bits, device="cuda"), None),  # looked at, then packed
+        "unpack_bits": (4 + 1 / 8, lambda: ops.unpack_bits(words, n, device="cuda"), None),
+    }
+    if torch is not None:
+        calls["bernoulli"] = (*calls["bernoulli"][:2], lambda: torch.bernoulli(torch.sigmoid(t)))
+    results = {}
+    for name, (size, ours, theirs) in calls.items():
+        contenders = {"harmonium": ours} | ({} if theirs is None or torch is None else {"PyTorch": theirs})
+        taken = machine.in_turns(contenders, machine.size(20, 1))
+        share = size * n * n / statistics.median(taken["harmonium"]) / 1e12 / machine.ceilings["copy TB/s"]
+        results[name] = report(f"{name}, {n}^2", taken, **{"share of the copy's bandwidth": share})
+    return results
+
+
+def _numpy(array: Any) -> np.ndarray:
+    return array.get() if hasattr(array, "get") else np.asarray(array)
 
 
 def _cd(machine: Machine, visible: int, hidden: int, batch: int, batches: int) -> dict[str, Any]:
@@ -192,8 +112,9 @@ def _cd(machine: Machine, visible: int, hidden: int, batch: int, batches: int) -
     rows = {
         "float32": numbers,
         "tf32": numbers,
-        "bf16": numbers.bfloat16(),
+        "bf16": numbers if torch is None else numbers.bfloat16(),
     }  # in-place products are left alone by autocast
+    modes = MODES if torch is not None else ()
     options = {"method": "cd", "centering": False, "learning_rate": 0.02, "batch_size": batch, "random_state": 0}
 
     def ours(epochs: int, device: str = "cuda") -> RBM:
@@ -209,8 +130,12 @@ def _cd(machine: Machine, visible: int, hidden: int, batch: int, batches: int) -
     fitted = ours(1)
     assert np.isfinite(fitted.components_).all() and fitted.components_.any()
     calls: dict[str, Call] = {"harmonium": ours}
-    calls |= {f"PyTorch {name}": lambda epochs, name=name: theirs(epochs, name) for name in MODES}
-    return report(f"CD-1, {visible} x {hidden}, batch {batch}, a step", a_step(machine, calls, 1, 3, batches))
+    calls |= {f"PyTorch {name}": lambda epochs, name=name: theirs(epochs, name) for name in modes}
+    steps = a_step(machine, calls, 1, 3, batches)
+    # Three products of layers and the gradient of both phases, each by three bfloat16 parts.
+    work = 3 * 2 * 5 * batch * visible * hidden
+    share = work / statistics.median(steps["harmonium"]) / 1e12 / machine.ceilings["bf16 TFLOP/s"]
+    return report(f"CD-1, {visible} x {hidden}, batch {batch}, a step", steps, **{"share of the bf16 ceiling": share})
 
 
 def cd_large(machine: Machine) -> dict[str, Any]:
@@ -229,30 +154,26 @@ def fista(machine: Machine) -> dict[str, Any]:
     H = machine.random.standard_normal((n, K), dtype=np.float32) * (machine.random.random((n, K)) < 0.02)
     x = (H @ D + 0.1 * machine.random.standard_normal((n, d), dtype=np.float32)).astype(np.float32)
     alpha = 0.2 * float(np.median(np.abs(x[:256] @ D.T).max(axis=1)))
-    pinned = not machine.dry
-    X, codes = torch.from_numpy(x), torch.empty(n, K)
-    if pinned:
-        X, codes = X.pin_memory(), codes.pin_memory()
+    X, codes = machine.pinned(x), machine.pinned(np.empty((n, K), np.float32))
     gaps, n_iter, penalty = np.empty(n), np.empty(n, np.int32), np.full((1, 1), alpha)
     atoms = machine.tensor(D)
 
     def ours() -> np.ndarray:
-        codes.zero_()
+        codes.fill(0)
         gaps.fill(np.nan)
-        left = _core.lasso(
-            X.numpy(), D, penalty, None, "fista", tol, 10_000, False, codes.numpy(), gaps, n_iter, 0, None, "cuda"
-        )
+        left = _core.lasso(X, D, penalty, None, "fista", tol, 10_000, False, codes, gaps, n_iter, 0, None, "cuda")
         assert left == 0, f"{left} rows are not done"
-        return codes.numpy()
+        return codes
 
     def theirs() -> Any:
-        found, _ = torch_fista(X.to(machine.device, non_blocking=True), atoms, alpha, tol, 2000)
-        return codes.copy_(found, non_blocking=True)
+        given = torch.from_numpy(X).to(machine.device, non_blocking=True)
+        found, _ = torch_fista(given, atoms, alpha, tol, 2000)
+        return torch.from_numpy(codes).copy_(found, non_blocking=True)
 
     largest = {}
     for name, call in {"harmonium": ours, **in_modes(theirs, machine.device)}.items():
         found = call()
-        if pinned:
+        if not machine.dry:
             torch.cuda.synchronize()
         found = np.asarray(found, dtype=np.float64)
         largest[name] = _largest_gap(x.astype(np.float64), D.astype(np.float64), found, alpha)
@@ -304,18 +225,15 @@ def dictionary(machine: Machine) -> dict[str, Any]:
             forgetting=8.0,
         )
 
+    learned = {"start": start, "harmonium": ours(1)}
+    if torch is not None:
+        learned["PyTorch float32"] = theirs(1).cpu().numpy()
     objectives = {}
-    for name, call in {
-        "start": lambda: start,
-        "harmonium": lambda: ours(1),
-        "PyTorch float32": lambda: theirs(1),
-    }.items():
-        found = call()
-        D = np.asarray(found.cpu() if torch.is_tensor(found) else found, dtype=np.float32)
+    for name, D in learned.items():
         h = sparse_encode(X[:2000], D, alpha=alpha)
         objectives[name] = float((0.5 * ((X[:2000] - h @ D) ** 2).sum(1) + alpha * np.abs(h).sum(1)).mean())
-    gains = {name: objectives["start"] - objectives[name] for name in ("harmonium", "PyTorch float32")}
-    assert gains["harmonium"] >= 0.9 * gains["PyTorch float32"] or machine.dry, objectives
+    gains = {name: objectives["start"] - value for name, value in objectives.items()}
+    assert machine.dry or gains["harmonium"] >= 0.9 * max(gains.values()), objectives
     calls: dict[str, Call] = {"harmonium": ours, **in_modes(theirs, machine.device)}
     a_pass = a_step(machine, calls, 1, 3)
     return report(
@@ -413,7 +331,8 @@ def agreement(machine: Machine) -> dict[str, Any]:
 
 FITTED = (gibbs_small, gibbs_large, annealing)
 PARTS = {
-    part.__name__: part for part in (product, cd_large, cd_small, fista, dictionary, autoencoder, *FITTED, agreement)
+    part.__name__: part
+    for part in (product, elementwise, cd_large, cd_small, fista, dictionary, autoencoder, *FITTED, agreement)
 }
 
 
@@ -427,7 +346,8 @@ def main() -> None:
     parser.add_argument("--dry-run", action="store_true", help="tiny sizes, PyTorch on the CPU, nothing written")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
-    if torch is None or not _core.cuda_available() or not (arguments.dry_run or torch.cuda.is_available()):
+    peer = arguments.dry_run or (torch is not None and torch.cuda.is_available())
+    if not (peer and _core.cuda_available()):
         parser.error(f"PyTorch and a GPU are needed; harmonium's: {_core.cuda_status()}")
     machine = Machine(arguments)
     machine.measure_ceilings()

@@ -14,17 +14,24 @@ namespace {
 
 constexpr int least_major = 8;  // the PTX in the library is for 8.0
 
-// Why this device cannot be used, or "" and its properties.
-std::string why_not(int index, cudaDeviceProp& properties) {
+// Why there is no device, or "" and how many there are.
+std::string why_none(int& count) {
 #if !defined(HARMONIUM_EMULATE)
     // The runtime says "insufficient driver" both where there is none and where it is too old.
     static const bool driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL) != nullptr;
     if (!driver) return "no NVIDIA driver (libcuda.so.1 not found)";
 #endif
-    int count = 0;
     const cudaError_t error = cudaGetDeviceCount(&count);
     if (error == cudaErrorNoDevice || (error == cudaSuccess && count == 0)) return cudaGetLastError(), "the driver finds no GPU";
     if (error != cudaSuccess) return message("the driver says: ", cudaGetErrorString((cudaGetLastError(), error)));
+    return "";
+}
+
+// Why this device cannot be used, or "" and its properties.
+std::string why_not(int index, cudaDeviceProp& properties) {
+    int count = 0;
+    const std::string none = why_none(count);
+    if (!none.empty()) return none;
     if (index < 0 || index >= count) return message("there is no GPU ", index, ", the machine has ", count);
     CUDA_CHECK(cudaGetDeviceProperties(&properties, index));
     if (properties.major < least_major) {
@@ -57,8 +64,8 @@ std::string cuda_status() {
 }
 
 int gpu_of(const void* pointer) {
-    cudaDeviceProp properties;
-    if (!pointer || !why_not(0, properties).empty()) return -1;
+    int count = 0;  // and nothing else of it: every array of every call is asked for
+    if (!pointer || !why_none(count).empty()) return -1;
     cudaPointerAttributes attributes;
     CUDA_CHECK(cudaPointerGetAttributes(&attributes, pointer));
     return attributes.type == cudaMemoryTypeDevice ? attributes.device : -1;

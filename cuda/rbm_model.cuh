@@ -4,9 +4,10 @@
 #include <algorithm>
 
 #include "copy.cuh"
+#include "harmonium/device_rows.hpp"
 #include "harmonium/rbm.hpp"
 #include "operand.cuh"
-#include "row_source.cuh"
+#include "row_feed.cuh"
 
 namespace harmonium::cuda {
 
@@ -69,26 +70,34 @@ void over_rows(Context& context, const States<T>& x, std::int64_t at_a_time, con
     State& state = use(context);
     const std::int64_t rows = x.rows(), cols = x.cols();
     if (rows == 0) return;
-    RowSource<T> source(state, x, at_a_time, false);
     using Element = typename ElementOf<T>::type;
-    const DeviceBuffer<Element> memory = zeroed<Element>(state, source.words() ? Parts<T>::size(at_a_time, cols) : 0);
-    const std::int64_t chunk = source.chunk_rows();
-    for (std::int64_t first = 0; first < rows; first += chunk) {
-        const std::int64_t end = std::min(rows, first + chunk);
-        const void* loaded = source.load({}, first, end - first);
-        for (std::int64_t at = first; at < end; at += at_a_time) {
-            const std::int64_t n = std::min(at_a_time, end - at), skipped = at - first;
+    const DeviceBuffer<Element> memory = zeroed<Element>(state, x.bits_only() ? Parts<T>::size(at_a_time, cols) : 0);
+    const std::int64_t spread = x.is_sparse() ? at_a_time : 0;  // sparse rows with all of their columns
+    const DeviceBuffer<T> numbers(static_cast<std::size_t>(spread * cols));
+    const DeviceBuffer<std::uint64_t> words(static_cast<std::size_t>(x.bits_only() ? spread * BitMatrix::words_for(cols) : 0));
+    const DeviceBuffer<Place<T>> place(1);
+    RowFeed<T> feed(context, x, at_a_time, false);
+    feed.over(nullptr, rows, [&](const RowBlock<T>& block, std::int64_t first) {
+        for (std::int64_t at = 0; at < block.rows; at += at_a_time) {
+            const std::int64_t n = std::min(at_a_time, block.rows - at);
             LayerRows<T> part;
-            if (source.words()) {
-                part.states = {memory.data(), n, cols};
-                states_of_bits(state, {static_cast<const std::uint64_t*>(loaded) + skipped * source.words(), n, cols}, part.states);
-            } else {
-                part.numbers = Matrix<const T>(static_cast<const T*>(loaded) + skipped * cols, n, cols);
+            ConstBitMatrix bits = block.bits ? block.bits.rows_from(at, n) : ConstBitMatrix();
+            if (block.dense) part.numbers = block.dense.rows_from(at, n);
+            if (x.is_sparse()) {
+                set_place(state, place.data(), Place<T>{block, at / at_a_time, 0, 0});
+                const Matrix<T> all(numbers.data(), n, cols);
+                gather<T>(state, place.data(), at_a_time, all, {});
+                const BitMatrix packed(words.data(), n, cols);
+                if (x.bits_only()) pack_rows<T>(context, all, packed), bits = packed;
+                else part.numbers = all;
             }
-            body(part, at);
+            if (bits) {
+                part.states = {memory.data(), n, cols};
+                states_of_bits(state, bits, part.states);
+            }
+            body(part, first + at);
         }
-        source.unload();
-    }
+    });
     CUDA_CHECK(cudaStreamSynchronize(state.stream));
 }
 

@@ -6,31 +6,43 @@ namespace harmonium::cuda {
 
 namespace {
 
+// Column j of row i of the batch, whose value in the data is x.
+template <class T>
+__device__ void store(const StepView<T>& s, std::int64_t i, std::int64_t j, T x, std::uint32_t random) {
+    if (s.mirrored && (s.mirrored[j / 64] >> (j % 64) & 1)) x = T(1) - x;
+    if (s.draw_data) s.states.set_state(i, j, unit_interval<T>(random) < x);
+    else if (s.dense) s.dense.row(i)[j] = x;
+    else s.states.set_state(i, j, x != T(0));
+}
+
 template <class T>
 __global__ void gather_kernel(StepView<T> s) {
     const auto counter = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
     const std::int64_t start = counter / 16 * 64 + counter % 16;
     if (start >= s.visible) return;
-    const Progress<T>& progress = *s.progress;
+    const Place<T>& place = *s.place;
+    const RowBlock<T> from = place.block;
     const Draw draw = s.data_draw.now();
     for (std::int64_t i = blockIdx.y; i < s.n; i += gridDim.y) {
-        const std::int64_t at = progress.first + i, row = progress.order ? progress.order[at] : at;
+        const std::int64_t row = from.row(place.batch * s.batch_size + i);
         Philox4 random{};
         if (s.draw_data) random = philox_counter(draw, static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(counter));
         for (int w = 0; w < 4; ++w) {
             const std::int64_t j = start + 16 * w;
-            if (j >= s.visible) break;
-            const bool mirrored = s.mirrored && (s.mirrored[j / 64] >> (j % 64) & 1);
-            if (s.words) {
-                const std::uint64_t word = static_cast<const std::uint64_t*>(progress.rows)[row * s.words + j / 64];
-                s.states.set_state(i, j, (word >> (j % 64) & 1) != mirrored);
-                continue;
-            }
-            T x = static_cast<const T*>(progress.rows)[row * s.visible + j];
-            if (mirrored) x = T(1) - x;
-            if (s.draw_data) s.states.set_state(i, j, unit_interval<T>(random.word[w]) < x);
-            else s.dense.row(i)[j] = x;
+            if (j < s.visible) store(s, i, j, from.value(row, j), random.word[w]);
         }
+    }
+}
+
+// The entries of sparse rows, where 0 stands in all of their columns. A block takes a row.
+template <class T>
+__global__ void scatter_kernel(StepView<T> s) {
+    const RowBlock<T> from = s.place->block;
+    const Draw draw = s.data_draw.now();
+    for (std::int64_t i = blockIdx.x; i < s.n; i += gridDim.x) {
+        from.for_entries(from.row(s.place->batch * s.batch_size + i), threadIdx.x, blockDim.x, [&](std::int64_t j, T x) {
+            store(s, i, j, x, s.draw_data ? philox_word(draw, static_cast<std::uint32_t>(i), static_cast<std::uint64_t>(j)) : 0u);
+        });
     }
 }
 
@@ -78,7 +90,7 @@ template <class T>
 __global__ void update_kernel(StepView<T> s) {
     __shared__ double column[8][33];
     const std::int64_t j = static_cast<std::int64_t>(blockIdx.x) * update_tile + threadIdx.x;
-    const T rate = s.rates[s.progress->step], share = s.shares ? s.shares[s.progress->step] : T(-1);
+    const T rate = s.rates[s.place->done], share = s.shares ? s.shares[s.place->done] : T(-1);
     const bool inside = j < s.hidden;
     const T difference = inside ? s.hidden_difference[j] : T(0), lambda = inside ? s.hidden_offset[j] : T(0);
     for (std::int64_t tile = blockIdx.y; tile * update_tile < s.visible; tile += gridDim.y) {
@@ -132,8 +144,8 @@ __global__ void bias_kernel(StepView<T> s) {
     T* velocity = hidden ? s.hidden_velocity : s.visible_velocity;
     if (velocity) move = velocity[j] = s.momentum * velocity[j] + move;
     T& bias = (hidden ? s.hidden_bias : s.visible_bias)[j];
-    bias += s.rates[s.progress->step] * move;
-    if (s.shares) average(bias, (hidden ? s.mean_hidden_bias : s.mean_visible_bias) + j, s.shares[s.progress->step]);
+    bias += s.rates[s.place->done] * move;
+    if (s.shares) average(bias, (hidden ? s.mean_hidden_bias : s.mean_visible_bias) + j, s.shares[s.place->done]);
 }
 
 // One warp: the step is over.
@@ -143,16 +155,8 @@ __global__ void advance_kernel(StepView<T> s) {
     for (std::int64_t j = threadIdx.x; j < s.hidden; j += 32) sum += static_cast<double>(s.hidden_mean[j]);
     for (int distance = 16; distance; distance /= 2) sum += __shfl_xor_sync(0xFFFFFFFFu, sum, distance);
     if (threadIdx.x) return;
-    s.progress->activity += sum * static_cast<double>(s.n);
-    s.progress->steps += 1;
-    s.progress->step += 1;
-    s.progress->first += s.n;
-}
-
-template <class T>
-__global__ void progress_kernel(Progress<T>* progress, Progress<T> value, bool keep_counts) {
-    if (keep_counts) value.steps = progress->steps, value.step = progress->step, value.activity = progress->activity;
-    *progress = value;
+    *s.activity += sum * static_cast<double>(s.n);
+    ++s.place->batch, ++s.place->done, ++s.place->step;
 }
 
 }  // namespace
@@ -161,6 +165,7 @@ template <class T>
 void gather_rows(State& state, const StepView<T>& s) {
     const dim3 grid(blocks_for((s.visible + 63) / 64 * 16, 128, 0x7FFFFFFF), blocks_for(s.n, 1));
     launch(state.stream, gather_kernel<T>, grid, 128, 0, s);
+    if (s.sparse) launch(state.stream, scatter_kernel<T>, blocks_for(s.n, 1), 128, 0, s);
 }
 template <class T>
 void layer_means(State& state, const StepView<T>& s) {
@@ -176,17 +181,12 @@ void update_biases(State& state, const StepView<T>& s) {
     launch(state.stream, bias_kernel<T>, blocks_for(s.visible + s.hidden, 128, 0x7FFFFFFF), 128, 0, s);
     launch(state.stream, advance_kernel<T>, 1, 32, 0, s);
 }
-template <class T>
-void set_progress(State& state, Progress<T>* progress, const Progress<T>& value, bool keep_counts) {
-    launch(state.stream, progress_kernel<T>, 1, 1, 0, progress, value, keep_counts);
-}
 
 #define HARMONIUM_INSTANTIATE(T)                                  \
     template void gather_rows(State&, const StepView<T>&);        \
     template void layer_means(State&, const StepView<T>&);        \
     template void update_weights(State&, const StepView<T>&);     \
-    template void update_biases(State&, const StepView<T>&);      \
-    template void set_progress(State&, Progress<T>*, const Progress<T>&, bool);
+    template void update_biases(State&, const StepView<T>&);
 HARMONIUM_INSTANTIATE(float)
 HARMONIUM_INSTANTIATE(double)
 #undef HARMONIUM_INSTANTIATE

@@ -3,28 +3,19 @@
 
 #include "operand.cuh"
 #include "rbm_layer.cuh"
+#include "row_feed.cuh"
 
 namespace harmonium::cuda {
-
-// What changes from step to step, on the device: a captured graph reads it.
-template <class T>
-struct Progress {
-    std::uint64_t steps;        // done since training began
-    std::int64_t step;          // of this epoch
-    const void* rows;           // words of bits, or numbers
-    const std::int64_t* order;  // of the rows, or null
-    std::int64_t first;         // of the next batch, in the order
-    double activity;            // the epoch's sum of p(h | data)
-};
 
 template <class T>
 struct StepView {
     std::int64_t visible = 0, hidden = 0, n = 0, m = 0;  // n rows of the data, m of the model
-    std::int64_t words = 0;     // of a row of bits; 0: rows are numbers
+    std::int64_t batch_size = 0;
     std::int64_t centred = 0;   // yes or no
-    std::int32_t draw_data = 0;
+    std::int32_t draw_data = 0, sparse = 0;
     T momentum = 0, weight_decay = 0, offset_rate = 0;
-    Progress<T>* progress = nullptr;
+    Place<T>* place = nullptr;
+    double* activity = nullptr;  // the epoch's sum of p(h | data)
     const T* rates = nullptr;   // of the epoch's steps
     const T* shares = nullptr;  // of averaging, see TrainerBase; negative: not in this step. Null: no averaging
     const std::uint64_t* mirrored = nullptr;  // or null
@@ -53,9 +44,6 @@ void layer_means(State& state, const StepView<T>& s);
 template <class T>
 void update_weights(State& state, const StepView<T>& s);
 template <class T>
-void update_biases(State& state, const StepView<T>& s);
-
-template <class T>
-void set_progress(State& state, Progress<T>* progress, const Progress<T>& value, bool keep_counts);
+void update_biases(State& state, const StepView<T>& s);  // and the place goes on to the next batch
 
 }  // namespace harmonium::cuda

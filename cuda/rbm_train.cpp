@@ -8,7 +8,6 @@
 #include "graph.cuh"
 #include "harmonium/error.hpp"
 #include "rbm_step.cuh"
-#include "row_source.cuh"
 
 namespace harmonium::cuda {
 
@@ -25,8 +24,9 @@ public:
           chain_rows_(work.chains.rows), most_(batch_size_ + model_rows(batch_size_)), steps_((rows_ + batch_size_ - 1) / batch_size_) {
         allocate();
         give(work);
-        source_ = std::make_unique<RowSource<T>>(state_, x, batch_size_, true);
-        if (source().resident() && options.shuffle && rows_ > batch_size_) order_ = DeviceBuffer<std::int64_t>(static_cast<std::size_t>(rows_));
+        model_.sparse = x.is_sparse();
+        model_.draw_data = options.draw_data && !x.bits_only();
+        feed_ = std::make_unique<RowFeed<T>>(context, x, batch_size_);  // last: it looks at what memory is left
         CUDA_CHECK(cudaStreamSynchronize(state_.stream));
     }
     // What is queued still reads memory of ours.
@@ -36,32 +36,21 @@ public:
         use(context_);
         upload(rates, rates_.data());
         if (!shares.empty()) upload(shares, shares_.data());
-        Progress<T> start{steps_done_, 0, source().all(), nullptr, 0, 0};
-        if (source().resident() && !order.empty()) {
-            upload(order, order_.data());
-            start.order = order_.data();
-        }
-        set_progress(state_, progress_.data(), start, false);
-        const std::int64_t chunk = source().chunk_rows();
-        for (std::int64_t first = 0; first < rows_; first += chunk) {
-            const std::int64_t end = std::min(rows_, first + chunk);
-            if (!source().resident()) {
-                start.rows = source().load(order, first, end - first);
-                set_progress(state_, progress_.data(), start, true);
+        CUDA_CHECK(cudaMemsetAsync(activity_.data(), 0, sizeof(double), state_.stream));
+        std::int64_t queued = 0;
+        feed_->over(order.empty() ? nullptr : order.data(), rows_, [&](const RowBlock<T>& block, std::int64_t first) {
+            set_place(state_, place_.data(), Place<T>{block, 0, queued, steps_done_ + static_cast<std::uint64_t>(queued)});
+            for (std::int64_t row = 0; row < block.rows; row += batch_size_) {
+                context_.poll(static_cast<double>(first + row) / static_cast<double>(rows_));
+                step(std::min(batch_size_, block.rows - row));
+                ++queued;
             }
-            for (std::int64_t at = first; at < end; at += batch_size_) {
-                context_.poll(static_cast<double>(at) / static_cast<double>(rows_));
-                step(std::min(batch_size_, rows_ - at));
-            }
-            if (!source().resident()) source().unload();
-        }
-        const Progress<T> end = take(work);
-        steps_done_ = end.steps;
-        return end.activity;
+        });
+        steps_done_ += static_cast<std::uint64_t>(queued);
+        return take(work);
     }
 
 private:
-    RowSource<T>& source() { return *source_; }
     std::int64_t model_rows(std::int64_t n) const { return options_.method == Method::pcd ? chain_rows_ : n; }
     bool pcd() const { return options_.method == Method::pcd; }
 
@@ -73,7 +62,7 @@ private:
     }
 
     StepDraw draw(Stream stream, std::int64_t k) const {
-        return {options_.seed, stream, &progress_.data()->steps, static_cast<std::uint64_t>(options_.n_gibbs_steps) + 1, static_cast<std::uint64_t>(k)};
+        return {options_.seed, stream, &place_.data()->step, static_cast<std::uint64_t>(options_.n_gibbs_steps) + 1, static_cast<std::uint64_t>(k)};
     }
 
     void queue_step(const StepView<T>& s) {
@@ -146,8 +135,6 @@ private:
         StepView<T> s = model_;
         s.n = n;
         s.m = model_rows(n);
-        s.words = source().words();
-        s.draw_data = options_.draw_data && !s.words;
         s.data_draw = draw(Stream::data, 0);
         s.states = {states_.data(), s.n + s.m, visible_};
         s.probability = {probability_.data(), s.n + s.m, hidden_};
@@ -189,8 +176,11 @@ private:
         tiles_ = DeviceBuffer<double>(static_cast<std::size_t>(along * visible_ + down * hidden_));
         s.row_parts = {tiles_.data(), along, visible_};
         s.col_parts = {tiles_.data() + along * visible_, down, hidden_};
-        progress_ = DeviceBuffer<Progress<T>>(1);
-        s.progress = progress_.data();
+        place_ = DeviceBuffer<Place<T>>(1);
+        s.place = place_.data();
+        activity_ = DeviceBuffer<double>(1);
+        s.activity = activity_.data();
+        s.batch_size = batch_size_;
         const std::int64_t units = std::max(visible_, hidden_);
         activation_ = DeviceBuffer<T>(static_cast<std::size_t>(std::max(batch_size_, model_rows(batch_size_)) * units));
         states_ = zeroed<Element>(state_, Parts<T>::size(most_, visible_));
@@ -245,9 +235,9 @@ private:
         steps_done_ = work.steps;
     }
 
-    // Into the host's copy, all at once after the epoch's last kernel.
-    Progress<T> take(Working<T>& work) {
-        Progress<T> end;
+    // Into the host's copy, all at once after the epoch's last kernel. Returns the epoch's activity.
+    double take(Working<T>& work) {
+        double activity = 0;
         std::vector<T> rows(static_cast<std::size_t>(visible_ * hidden_));
         if (pcd()) bits_of_states(state_, hidden_states(chain_rows_), chains());
         each_matrix(work, [&](const Panels<T>& to, const Matrix<T>& from) {
@@ -257,9 +247,9 @@ private:
         });
         each_vector(work, [&](T* to, const T* from, std::int64_t count) { copy_numbers<T>(state_, from, count, to); });
         copy_numbers<std::uint64_t>(state_, chain_words_.data(), static_cast<std::int64_t>(work.chain_words.size()), work.chain_words.data());
-        copy_numbers<Progress<T>>(state_, progress_.data(), 1, &end);
+        copy_numbers<double>(state_, activity_.data(), 1, &activity);
         CUDA_CHECK(cudaStreamSynchronize(state_.stream));
-        return end;
+        return activity;
     }
 
     Context& context_;
@@ -272,12 +262,11 @@ private:
     StepView<T> model_;
     std::vector<DeviceBuffer<T>> memory_;
     DeviceBuffer<T> rates_, shares_, activation_, dense_, dense_probability_;
-    DeviceBuffer<double> tiles_;
+    DeviceBuffer<double> tiles_, activity_;
     DeviceBuffer<Element> states_, probability_, hidden_states_, beside_, stacked_;
     DeviceBuffer<std::uint64_t> chain_words_, mirrored_;
-    DeviceBuffer<std::int64_t> order_;
-    DeviceBuffer<Progress<T>> progress_;
-    std::unique_ptr<RowSource<T>> source_;
+    DeviceBuffer<Place<T>> place_;
+    std::unique_ptr<RowFeed<T>> feed_;
     Replay replay_;
 };
 

@@ -10,11 +10,6 @@ namespace {
 constexpr std::int64_t block_bytes = std::int64_t(32) << 20;  // so large copies run at the bus's full rate
 
 template <class T>
-std::int64_t padded(std::int64_t cols) {  // rows at multiples of 16 bytes
-    return (cols + 3) / 4 * 4;
-}
-
-template <class T>
 __global__ void set_place_kernel(Place<T>* place, Place<T> value) {
     *place = value;
 }
@@ -25,20 +20,15 @@ __global__ void gather_kernel(const Place<T>* place, std::int64_t batch_size, Ma
     const RowBlock<T> from = place->block;
     const std::int64_t first = place->batch * batch_size;
     for (std::int64_t i = blockIdx.x; i < out.rows; i += gridDim.x) {
-        const std::int64_t at = first + i, row = from.order ? from.order[at] : at;
-        const bool sparse = from.sparse.indptr != nullptr;
-        for (std::int64_t j = threadIdx.x; j < out.cols; j += blockDim.x) {
-            const T value = sparse ? T(0) : from.dense.row(row)[j];
+        const std::int64_t row = from.row(first + i);
+        const auto store = [&](std::int64_t j, T value) {
             out.row(i)[j] = value;
             if (again) again.row(i)[j] = value;
-        }
-        if (!sparse) continue;
+        };
+        for (std::int64_t j = threadIdx.x; j < out.cols; j += blockDim.x) store(j, from.value(row, j));
+        if (!from.sparse.indptr) continue;
         __syncthreads();
-        for (std::int64_t k = from.sparse.indptr[row] + threadIdx.x; k < from.sparse.indptr[row + 1]; k += blockDim.x) {
-            const T value = from.sparse.values ? from.sparse.values[k] : T(1);
-            out.row(i)[from.sparse.indices[k]] = value;
-            if (again) again.row(i)[from.sparse.indices[k]] = value;
-        }
+        from.for_entries(row, threadIdx.x, blockDim.x, store);
     }
 }
 
@@ -61,24 +51,36 @@ bool on_device(const void* pointer) {
     return attributes.type == cudaMemoryTypeDevice;
 }
 
+// Rows of numbers at multiples of 16 bytes.
 template <class T>
-RowFeed<T>::RowFeed(Context& context, const States<T>& x, std::int64_t batch_size) : state_(use(context)), x_(x) {
+std::int64_t RowFeed<T>::stride() const {
+    return (x_.cols() + 3) / 4 * 4;
+}
+
+template <class T>
+RowFeed<T>::RowFeed(Context& context, const States<T>& x, std::int64_t batch_size, bool stay) : state_(use(context)), x_(x) {
     all_.rows = x.rows();
     if (x.rows() == 0) return;
-    if (on_device(x.is_sparse() ? static_cast<const void*>(x.sparse.indptr) : x.dense.data)) {
-        all_.dense = x.dense, all_.sparse = x.sparse;
+    const void* begin = x.dense.data;
+    if (x.is_bits()) begin = x.bits.data;
+    if (x.is_sparse()) begin = x.sparse.indptr;
+    if (on_device(begin)) {
+        all_.bits = x.bits, all_.dense = x.dense, all_.sparse = x.sparse;
         return;
     }
-    const std::int64_t entries = x.is_sparse() ? x.sparse.indptr[x.rows()] - x.sparse.indptr[0] : x.rows() * padded<T>(x.cols());
-    const std::int64_t bytes = x.is_sparse() ? (x.rows() + 1) * 8 + entries * (4 + (x.sparse.values ? static_cast<std::int64_t>(sizeof(T)) : 0))
-                                             : entries * static_cast<std::int64_t>(sizeof(T));
+    std::int64_t row_bytes = x.is_bits() ? x.bits.words() * 8 : stride() * static_cast<std::int64_t>(sizeof(T)), bytes = x.rows() * row_bytes;
+    if (x.is_sparse()) {
+        const std::int64_t entries = x.sparse.indptr[x.rows()] - x.sparse.indptr[0];
+        bytes = (x.rows() + 1) * 8 + entries * (4 + (x.sparse.values ? static_cast<std::int64_t>(sizeof(T)) : 0));
+        row_bytes = bytes / x.rows();
+    }
     std::size_t free = 0, total = 0;
     CUDA_CHECK(cudaMemGetInfo(&free, &total));
-    if (static_cast<double>(bytes) <= resident_share * static_cast<double>(free)) {
+    if (stay && static_cast<double>(bytes) <= resident_share * static_cast<double>(free)) {
         keep();
         return;
     }
-    const std::int64_t batch_bytes = std::max<std::int64_t>(bytes / x.rows(), 1) * batch_size;
+    const std::int64_t batch_bytes = std::max<std::int64_t>(row_bytes, 1) * batch_size;
     const auto most = std::min(block_bytes, static_cast<std::int64_t>(free / 8));  // of two blocks, beside those of another feed
     block_rows_ = std::max<std::int64_t>(most / batch_bytes, 1) * batch_size;
     copies_ = std::make_unique<CopyStream>();
@@ -88,31 +90,34 @@ RowFeed<T>::RowFeed(Context& context, const States<T>& x, std::int64_t batch_siz
 // Rows of pageable memory: the driver copies them in pieces, and has read them when the stream has come so far.
 template <class T>
 void RowFeed<T>::keep() {
+    const auto copy = [&](auto& to, const auto* from, std::int64_t count) {
+        to = std::decay_t<decltype(to)>(static_cast<std::size_t>(count));
+        if (count > 0) CUDA_CHECK(cudaMemcpyAsync(to.data(), from, static_cast<std::size_t>(count) * sizeof(*from), cudaMemcpyHostToDevice, state_.stream));
+    };
+    const auto copy_rows = [&](auto& to, const auto& from, std::int64_t cols, std::int64_t to_stride) {
+        to = std::decay_t<decltype(to)>(static_cast<std::size_t>(from.rows * to_stride));
+        constexpr std::size_t item = sizeof(*from.data);
+        if (cols == 0) return;
+        CUDA_CHECK(cudaMemcpy2DAsync(to.data(), static_cast<std::size_t>(to_stride) * item, from.data, static_cast<std::size_t>(from.stride) * item,
+                                     static_cast<std::size_t>(cols) * item, static_cast<std::size_t>(from.rows), cudaMemcpyHostToDevice, state_.stream));
+    };
+    std::vector<std::int64_t> indptr;
     if (x_.is_sparse()) {
         const SparseRows<T>& from = x_.sparse;
         const std::int64_t first = from.indptr[0], entries = from.indptr[from.rows] - first;
-        std::vector<std::int64_t> indptr(from.indptr, from.indptr + from.rows + 1);
+        indptr.assign(from.indptr, from.indptr + from.rows + 1);
         for (std::int64_t& place : indptr) place -= first;
-        indptr_ = DeviceBuffer<std::int64_t>(indptr.size());
-        indices_ = DeviceBuffer<std::int32_t>(static_cast<std::size_t>(entries));
-        CUDA_CHECK(cudaMemcpyAsync(indptr_.data(), indptr.data(), indptr.size() * 8, cudaMemcpyHostToDevice, state_.stream));
-        if (entries > 0) {
-            CUDA_CHECK(cudaMemcpyAsync(indices_.data(), from.indices + first, static_cast<std::size_t>(entries) * 4, cudaMemcpyHostToDevice, state_.stream));
-        }
-        if (from.values && entries > 0) {
-            values_ = DeviceBuffer<T>(static_cast<std::size_t>(entries));
-            CUDA_CHECK(cudaMemcpyAsync(values_.data(), from.values + first, static_cast<std::size_t>(entries) * sizeof(T), cudaMemcpyHostToDevice, state_.stream));
-        }
-        all_.sparse = {indptr_.data(), indices_.data(), values_.data(), from.rows, from.cols};
-        CUDA_CHECK(cudaStreamSynchronize(state_.stream));
-        return;
+        copy(kept_.indptr, indptr.data(), from.rows + 1);
+        copy(kept_.indices, from.indices + first, entries);
+        if (from.values) copy(kept_.values, from.values + first, entries);
+        all_.sparse = {kept_.indptr.data(), kept_.indices.data(), kept_.values.data(), from.rows, from.cols};
+    } else if (x_.is_bits()) {
+        copy_rows(kept_.words, x_.bits, x_.bits.words(), x_.bits.words());
+        all_.bits = ConstBitMatrix(kept_.words.data(), x_.rows(), x_.cols());
+    } else {
+        copy_rows(kept_.values, x_.dense, x_.cols(), stride());
+        all_.dense = Matrix<const T>(kept_.values.data(), x_.rows(), x_.cols(), stride());
     }
-    const Matrix<const T>& from = x_.dense;
-    const std::int64_t stride = padded<T>(from.cols);
-    values_ = DeviceBuffer<T>(static_cast<std::size_t>(from.rows * stride));
-    all_.dense = Matrix<const T>(values_.data(), from.rows, from.cols, stride);
-    CUDA_CHECK(cudaMemcpy2DAsync(values_.data(), static_cast<std::size_t>(stride) * sizeof(T), from.data, static_cast<std::size_t>(from.stride) * sizeof(T),
-                                 static_cast<std::size_t>(from.cols) * sizeof(T), static_cast<std::size_t>(from.rows), cudaMemcpyHostToDevice, state_.stream));
     CUDA_CHECK(cudaStreamSynchronize(state_.stream));
 }
 
@@ -132,29 +137,28 @@ RowBlock<T> RowFeed<T>::in_order(const std::int64_t* order, std::int64_t n) {
 template <class T>
 void RowFeed<T>::reserve(const std::int64_t* order, std::int64_t n) {
     const std::int64_t rows = std::min(block_rows_, n);
-    std::int64_t most = rows * padded<T>(x_.cols());
-    if (x_.is_sparse()) {
-        most = 1;
-        std::int64_t in_block = 0;
-        for (std::int64_t i = 0; i < n; ++i) {
-            if (i % block_rows_ == 0) in_block = 0;
-            const std::int64_t row = order ? order[i] : i;
-            in_block += x_.sparse.indptr[row + 1] - x_.sparse.indptr[row];
-            most = std::max(most, in_block);
-        }
+    std::int64_t entries = 1, in_block = 0;
+    for (std::int64_t i = 0; x_.is_sparse() && i < n; ++i) {
+        if (i % block_rows_ == 0) in_block = 0;
+        const std::int64_t row = order ? order[i] : i;
+        in_block += x_.sparse.indptr[row + 1] - x_.sparse.indptr[row];
+        entries = std::max(entries, in_block);
     }
     CUDA_CHECK(cudaStreamSynchronize(copies_->stream));
     CUDA_CHECK(cudaStreamSynchronize(state_.stream));
+    const auto both = [](auto& host, auto& device, std::int64_t count) {
+        host.reserve(static_cast<std::size_t>(count));
+        device.reserve(static_cast<std::size_t>(count));
+    };
     for (const auto& block : blocks_) {
-        if (!x_.is_sparse() || x_.sparse.values) {
-            block->host_values.reserve(static_cast<std::size_t>(most));
-            block->values.reserve(static_cast<std::size_t>(most));
-        }
+        Rows<OnHost>& host = block->host;
+        Rows<OnDevice>& device = block->device;
+        if (x_.is_bits()) both(host.words, device.words, rows * x_.bits.words());
+        if (x_.dense) both(host.values, device.values, rows * stride());
         if (!x_.is_sparse()) continue;
-        block->host_indptr.reserve(static_cast<std::size_t>(rows + 1));
-        block->indptr.reserve(static_cast<std::size_t>(rows + 1));
-        block->host_indices.reserve(static_cast<std::size_t>(most));
-        block->indices.reserve(static_cast<std::size_t>(most));
+        both(host.indptr, device.indptr, rows + 1);
+        both(host.indices, device.indices, entries);
+        if (x_.sparse.values) both(host.values, device.values, entries);
     }
 }
 
@@ -164,35 +168,40 @@ void RowFeed<T>::fill(const std::int64_t* order, std::int64_t first, std::int64_
     Block& block = *blocks_[static_cast<std::size_t>(first / block_rows_ % 2)];
     block.copied.wait();
     block.used.hold(copies_->stream);
+    Rows<OnHost>& host = block.host;
+    Rows<OnDevice>& device = block.device;
     const auto source = [&](std::int64_t i) { return order ? order[first + i] : first + i; };
     const auto copy = [&](auto& to, const auto& from, std::int64_t count) {
         if (count > 0) {
             CUDA_CHECK(cudaMemcpyAsync(to.data(), from.data(), static_cast<std::size_t>(count) * sizeof(*from.data()), cudaMemcpyHostToDevice, copies_->stream));
         }
     };
+    const auto gather = [&](auto* to, const auto& from, std::int64_t cols, std::int64_t stride) {
+        for (std::int64_t i = 0; i < n; ++i, to += stride) std::copy(from.row(source(i)), from.row(source(i)) + cols, to);
+    };
     block.view = RowBlock<T>();
     block.view.rows = n;
     if (x_.is_sparse()) {
-        std::int64_t* indptr = block.host_indptr.data();
+        std::int64_t* indptr = host.indptr.data();
         indptr[0] = 0;
         for (std::int64_t i = 0; i < n; ++i) {
             const std::int64_t from = x_.sparse.indptr[source(i)], to = x_.sparse.indptr[source(i) + 1];
-            std::copy(x_.sparse.indices + from, x_.sparse.indices + to, block.host_indices.data() + indptr[i]);
-            if (x_.sparse.values) std::copy(x_.sparse.values + from, x_.sparse.values + to, block.host_values.data() + indptr[i]);
+            std::copy(x_.sparse.indices + from, x_.sparse.indices + to, host.indices.data() + indptr[i]);
+            if (x_.sparse.values) std::copy(x_.sparse.values + from, x_.sparse.values + to, host.values.data() + indptr[i]);
             indptr[i + 1] = indptr[i] + to - from;
         }
-        copy(block.indptr, block.host_indptr, n + 1);
-        copy(block.indices, block.host_indices, indptr[n]);
-        if (x_.sparse.values) copy(block.values, block.host_values, indptr[n]);
-        block.view.sparse = {block.indptr.data(), block.indices.data(), block.values.data(), n, x_.cols()};
+        copy(device.indptr, host.indptr, n + 1);
+        copy(device.indices, host.indices, indptr[n]);
+        if (x_.sparse.values) copy(device.values, host.values, indptr[n]);
+        block.view.sparse = {device.indptr.data(), device.indices.data(), device.values.data(), n, x_.cols()};
+    } else if (x_.is_bits()) {
+        gather(host.words.data(), x_.bits, x_.bits.words(), x_.bits.words());
+        copy(device.words, host.words, n * x_.bits.words());
+        block.view.bits = ConstBitMatrix(device.words.data(), n, x_.cols());
     } else {
-        const std::int64_t stride = padded<T>(x_.cols());
-        for (std::int64_t i = 0; i < n; ++i) {
-            const T* from = x_.dense.row(source(i));
-            std::copy(from, from + x_.cols(), block.host_values.data() + i * stride);
-        }
-        copy(block.values, block.host_values, n * stride);
-        block.view.dense = Matrix<const T>(block.values.data(), n, x_.cols(), stride);
+        gather(host.values.data(), x_.dense, x_.cols(), stride());
+        copy(device.values, host.values, n * stride());
+        block.view.dense = Matrix<const T>(device.values.data(), n, x_.cols(), stride());
     }
     block.copied.record(copies_->stream);
 }

@@ -12,13 +12,27 @@
 
 namespace harmonium::cuda {
 
-// Rows on the device, and the order in which they are taken; null: as they stand.
+// Rows on the device, of bits, numbers or sparse ones, and the order in which they are taken; null: as they stand.
 template <class T>
 struct RowBlock {
+    ConstBitMatrix bits;
     Matrix<const T> dense;
     SparseRows<T> sparse;
     const std::int64_t* order = nullptr;
     std::int64_t rows = 0;
+
+    HARMONIUM_HOST_DEVICE std::int64_t row(std::int64_t at) const { return order ? order[at] : at; }
+    // Of a row that row() gave; 0 in a sparse one, whose entries follow by for_entries.
+    HARMONIUM_HOST_DEVICE T value(std::int64_t row, std::int64_t j) const {
+        return bits ? T(bits.bit(row, j)) : dense ? dense.row(row)[j] : T(0);
+    }
+    // Calls body(column, value) for every step-th entry of a sparse row, from its first-th on.
+    template <class Body>
+    HARMONIUM_HOST_DEVICE void for_entries(std::int64_t row, std::int64_t first, std::int64_t step, const Body& body) const {
+        for (std::int64_t k = sparse.indptr[row] + first; k < sparse.indptr[row + 1]; k += step) {
+            body(sparse.indices[k], sparse.values ? sparse.values[k] : T(1));
+        }
+    }
 };
 
 // Whether this is memory of the device.
@@ -29,8 +43,9 @@ constexpr double resident_share = 0.5;
 template <class T>
 class RowFeed {
 public:
-    // x: dense or sparse rows, of the host or of the device. Blocks hold whole batches, so large.
-    RowFeed(Context& context, const States<T>& x, std::int64_t batch_size);
+    // x: rows in any form, of the host or of the device, where they stay. Blocks hold whole batches, so large.
+    // Without stay the host's rows come block by block in any case: they are wanted once.
+    RowFeed(Context& context, const States<T>& x, std::int64_t batch_size, bool stay = true);
 
     bool resident() const { return blocks_.empty(); }
 
@@ -54,13 +69,20 @@ public:
     }
 
 private:
+    template <template <class> class Memory>
+    struct Rows {
+        Memory<std::uint64_t> words;
+        Memory<T> values;
+        Memory<std::int64_t> indptr;
+        Memory<std::int32_t> indices;
+    };
+    template <class U>
+    using OnHost = HostBuffer<U>;
+    template <class U>
+    using OnDevice = DeviceBuffer<U>;
     struct Block {
-        HostBuffer<T> host_values;
-        HostBuffer<std::int64_t> host_indptr;
-        HostBuffer<std::int32_t> host_indices;
-        DeviceBuffer<T> values;
-        DeviceBuffer<std::int64_t> indptr;
-        DeviceBuffer<std::int32_t> indices;
+        Rows<OnHost> host;
+        Rows<OnDevice> device;
         Event copied, used;
         RowBlock<T> view;
     };
@@ -69,14 +91,14 @@ private:
     void keep();
     void reserve(const std::int64_t* order, std::int64_t n);
     void fill(const std::int64_t* order, std::int64_t first, std::int64_t n);
+    std::int64_t stride() const;  // of values
 
     State& state_;
     States<T> x_;
     std::int64_t block_rows_ = 0;
     RowBlock<T> all_;
-    DeviceBuffer<T> values_;
-    DeviceBuffer<std::int64_t> indptr_, order_;
-    DeviceBuffer<std::int32_t> indices_;
+    Rows<OnDevice> kept_;
+    DeviceBuffer<std::int64_t> order_;
     std::vector<std::unique_ptr<Block>> blocks_;  // two where rows are streamed
     std::unique_ptr<CopyStream> copies_;
 };

@@ -29,6 +29,8 @@ class OnGpu:
         return self.cupy.asarray(values) if self.cupy else _core.DeviceArray(values)
 
     def host(self, array):
+        if isinstance(array, np.ndarray):  # of NumPy's, moved by device="cuda"
+            return array
         return self.cupy.asnumpy(array) if self.cupy else array.numpy()
 
 

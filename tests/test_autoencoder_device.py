@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
 import tolerance
 from autoencoder_cases import Callback, assert_same_model, grey_digits
+from device_arrays import device_under_test
 from harmonium import Autoencoder, DivergenceError, _core
 
 pytestmark = pytest.mark.skipif(not _core.cuda_available(), reason=f"GPU {_core.cuda_status()}")
@@ -54,6 +57,88 @@ def test_a_fit_on_either_device_is_the_same(grey, parameters, sparse):
     near(gpu.reconstruct(X), cpu.reconstruct(X))
     scores = cpu.score_samples(X)
     tolerance.near_sum(gpu.score_samples(X), scores, np.abs(scores), STEPS, dtype=X.dtype)
+
+
+@pytest.fixture
+def gpu(request):
+    return device_under_test("cuda", request.config.getoption("--require-gpu"))
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"dtype": np.float64, "early_stopping": True, "hidden_layer_sizes": (20, 6)},
+        {"corruption": "salt_and_pepper", "likelihood": [("poisson", 30), ("laplace", 34)], "tied": False},
+        {"pretraining": "layerwise", "pretraining_iter": 1, "hidden_layer_sizes": (20, 6)},
+        {"pretraining": "rbm", "pretraining_iter": 1},
+        {"solver": "lbfgs"},
+    ],
+)
+def test_rows_on_a_gpu_are_trained_on_there(grey, gpu, parameters):
+    """As NumPy's rows moved there, but for the order of the sums that are the columns' means."""
+    given = {"hidden_layer_sizes": 8, "max_iter": 2, "batch_size": 16, "random_state": 0} | parameters
+    X = grey.astype(given.pop("dtype", np.float32))
+    there = gpu.array(X)
+    moved, model = Autoencoder(**given, device="cuda").fit(X), Autoencoder(**given).fit(there)
+    assert not np.array_equal(moved.coefs_[0], Autoencoder(**given | {"max_iter": 0}).fit(X).coefs_[0])
+    for a, b in zip(model.coefs_ + model.intercepts_, moved.coefs_ + moved.intercepts_, strict=True):
+        assert type(a) is type(there)
+        near(gpu.host(a), np.ascontiguousarray(b))
+    assert gpu.host(model.components_).shape == moved.components_.shape
+    codes = model.transform(there)
+    for name, rows in (("transform", X), ("reconstruct", X), ("inverse_transform", gpu.host(codes))):
+        result = getattr(model, name)(gpu.array(rows))
+        assert type(result) is type(there)
+        near(gpu.host(result), getattr(moved, name)(rows))
+    scores = moved.score_samples(X)
+    tolerance.near_sum(gpu.host(model.score_samples(there)), scores, np.abs(scores), STEPS, dtype=X.dtype)
+    assert model.score(there) == gpu.host(model.score_samples(there)).mean()
+
+
+def test_partial_fits_of_rows_on_a_gpu_are_a_fit_and_survive_a_pickle(grey, gpu):
+    X = gpu.array(grey.astype(np.float32))
+    whole = Autoencoder(7, max_iter=2, batch_size=16, random_state=0).fit(X)
+    parts = Autoencoder(7, batch_size=16, random_state=0).partial_fit(X).partial_fit(X)
+    assert_same_model(pickle.loads(pickle.dumps(whole)), pickle.loads(pickle.dumps(parts)))
+
+
+def test_callbacks_see_a_model_beside_its_rows(grey, gpu):
+    X, seen = gpu.array(grey.astype(np.float32)), []
+    Autoencoder(5, max_iter=2, random_state=0).set_callbacks(Callback(lambda m: seen.append(m.score(X)))).fit(X)
+    assert len(seen) == 2 and seen[0] < seen[1]
+
+
+def test_choices_on_a_gpu(grey, gpu):
+    """Encoded on the host, trained on the GPU, and given back there."""
+    X = np.floor(grey[:, 20:30] * 3).astype(np.float32)
+    parameters = {"likelihood": "categorical", "max_iter": 2, "random_state": 0}
+    moved, model = Autoencoder(5, device="cuda", **parameters).fit(X), Autoencoder(5, **parameters).fit(gpu.array(X))
+    near(gpu.host(model.coefs_[0]), moved.coefs_[0])
+    near(gpu.host(model.reconstruct(gpu.array(X))), moved.reconstruct(X))
+
+
+def test_bad_rows_on_a_gpu_are_told_of_as_numpy_s(grey, gpu):
+    for likelihood, value in (("bernoulli", -0.5), ("bernoulli", np.nan), ("poisson", -1.0), ("gaussian", np.inf)):
+        X = grey.astype(np.float64)
+        X[7, 3] = value
+        messages = []
+        for rows in (X, gpu.array(X)):
+            with pytest.raises(ValueError, match="row 7, column 3") as error:
+                Autoencoder(4, likelihood=likelihood).fit(rows)
+            messages.append(str(error.value))
+        assert messages[0] == messages[1]
+
+
+def test_rows_and_model_in_two_places_are_refused(grey, gpu):
+    X = grey.astype(np.float32)
+    there = gpu.array(X)
+    for first, second in ((X, there), (there, X)):
+        model = Autoencoder(4, max_iter=1).fit(first)
+        for method in ("transform", "partial_fit", "score_samples"):
+            with pytest.raises(ValueError, match=f"Autoencoder.{method}: X is .*, coefs_ of the model is .*; move one"):
+                getattr(model, method)(second)
+    with pytest.raises(ValueError, match=r"device='cpu', but a .* on GPU 0 was given"):
+        Autoencoder(4, device="cpu").fit(there)
 
 
 @pytest.mark.parametrize("solver", ["lbfgs", "cg"])

@@ -145,7 +145,7 @@ def test_python_on_the_emulated_gpu(with_cuda):
         path
         for path in sorted((ROOT / "tests").glob("test_*.py"))
         if path != Path(__file__)  # which would begin anew
-        and (path.stem.endswith("_device") or re.search(r"\b(device|gpu)\b[,)]", path.read_text()))
+        and (path.stem.endswith(("_device", "_gpu")) or re.search(r"\b(device|gpu)\b[,)]", path.read_text()))
     ]
     report = run(*command, *files, HARMONIUM_TEST_CORE=str(core_in(with_cuda / "python")))
     assert re.search(r"\d+ passed", report) and "failed" not in report, report[-8000:]

@@ -88,6 +88,32 @@ def test_the_interface_is_checked(gpu):
         _core.gemm(right, False, Foreign(on_gpu, typestr="<i8"), False)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(1, 1), (63, 40), (20000, 3)])
+def test_columns_are_summarised(gpu, shape, dtype):
+    rng = np.random.default_rng(0)
+    x = (100 * rng.random(shape)).astype(dtype)
+    least, greatest, mean, binary = _core.summarise_columns(gpu.array(x))
+    tolerance.exact(least, x.min(axis=0).astype(np.float64))
+    tolerance.exact(greatest, x.max(axis=0).astype(np.float64))
+    wide = x.astype(np.float64)
+    tolerance.near_sum(mean, wide.mean(axis=0), wide.mean(axis=0), shape[0])
+    assert binary == bool(((x == 0) | (x == 1)).all())
+    assert _core.summarise_columns(gpu.array((x > 50).astype(dtype)))[3]
+    if dtype != np.uint8:
+        x[shape[0] // 2, -1] = np.nan
+        least, greatest, _, binary = _core.summarise_columns(gpu.array(x))
+        assert np.isnan(least[-1]) and np.isnan(greatest[-1]) and not np.isnan(least[:-1]).any() and not binary
+
+
+def test_rows_are_taken(gpu):
+    x = np.random.default_rng(0).random((9, 5))
+    order = np.array([8, 0, 0, 3])
+    tolerance.exact(gpu.host(_core.take_rows(gpu.array(x), order)), x[order])
+    with pytest.raises(ValueError, match="take_rows: row 9 of 9"):
+        _core.take_rows(gpu.array(x), np.array([1, 9]))
+
+
 def test_empty_arrays(gpu):
     nothing = gpu.array(np.zeros((0, 3)))
     assert gpu.host(ops.gemm(nothing, gpu.array(np.eye(3)))).shape == (0, 3)

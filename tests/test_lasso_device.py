@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
+import tolerance
+from device_arrays import device_under_test
 from harmonium import _core, sparse_encode
 from test_lasso import assert_certified, penalties, problem
 
@@ -53,6 +55,49 @@ def test_the_same_call_gives_the_same_bits():
     x, D, alpha = problem(150, 30, 10)
     first, again = (sparse_encode(x, D, alpha=alpha, device="cuda") for _ in range(2))
     assert first.tobytes() == again.tobytes()
+
+
+@pytest.fixture
+def gpu(request):
+    return device_under_test("cuda", request.config.getoption("--require-gpu"))
+
+
+@pytest.mark.parametrize("how", ["plain", "init", "mask", "free"])
+def test_rows_on_a_gpu_are_coded_there(gpu, how):
+    x, D, alpha = problem(9, 21, 11)
+    rng = np.random.default_rng(4)
+    for dtype in DTYPES:
+        X, atoms = x.astype(dtype), D.astype(dtype)
+        options = {"alpha": np.full(21, alpha)}
+        if how == "init":
+            options["init"] = rng.standard_normal((9, 21)).astype(dtype)
+        if how == "mask":
+            options["mask"] = rng.random(x.shape) < 0.7
+        if how == "free":
+            options["alpha"][3] = 0
+        expected = sparse_encode(X, atoms, return_gap=True, device="cuda", **options)
+        there = {name: gpu.array(value) for name, value in options.items()}
+        found = sparse_encode(gpu.array(X), gpu.array(atoms), return_gap=True, **there)
+        for a, b in zip(found, expected, strict=True):
+            assert type(a) is type(gpu.array(X))
+            tolerance.same_bits(gpu.host(a), b)
+
+
+def test_what_is_refused_of_rows_on_a_gpu(gpu):
+    x, D, alpha = problem(3, 4, 5)
+    with pytest.raises(ValueError, match="sparse_encode: X is on GPU 0, the dictionary is a NumPy array; move one"):
+        sparse_encode(gpu.array(x), D, alpha=alpha)
+    with pytest.raises(ValueError, match="sparse_encode: X is a NumPy array, the dictionary is on GPU 0; move one"):
+        sparse_encode(x, gpu.array(D), alpha=alpha)
+    with pytest.raises(ValueError, match="algorithm='cd' does not run on device='cuda'"):
+        sparse_encode(gpu.array(x), gpu.array(D), alpha=alpha, algorithm="cd")
+    bad = x.copy()
+    bad[2, 1] = np.nan
+    with pytest.raises(ValueError, match="X contains NaN in row 2, column 1; say with mask"):
+        sparse_encode(gpu.array(bad), gpu.array(D), alpha=alpha)
+    D[1, 2] = np.inf
+    with pytest.raises(ValueError, match="dictionary contains inf in row 1, column 2"):
+        sparse_encode(gpu.array(x), gpu.array(D), alpha=alpha)
 
 
 def test_refusals():

@@ -123,13 +123,14 @@ def test_elementwise_refuses_unknown_functions():
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, np.float16, *DTYPES])
 @pytest.mark.parametrize("shape", [(1, 1), (3, 63), (2, 64), (5, 65), (70, 130), (0, 7)])
-def test_pack_and_unpack(dtype, shape):
+def test_pack_and_unpack(dtype, shape, device):
     x = np.random.default_rng(0).random(shape) < 0.4
-    words = ops.pack_bits(x.astype(dtype))
+    there = ops.pack_bits(device.array(x.astype(dtype)))
+    words = device.host(there)
     padded = np.zeros((shape[0], -(-shape[1] // 64) * 64), dtype=bool)
     padded[:, : shape[1]] = x
     tolerance.exact(words, np.packbits(padded, axis=1, bitorder="little").view("<u8").astype(np.uint64))
-    tolerance.exact(ops.unpack_bits(words, shape[1]), x.astype(np.float32))
+    tolerance.exact(device.host(ops.unpack_bits(there, shape[1])), x.astype(np.float32))
 
 
 def test_pack_reads_any_strides():
@@ -143,11 +144,11 @@ def test_pack_reads_any_strides():
 
 
 @pytest.mark.parametrize(("value", "said"), [(np.nan, "NaN"), (np.inf, "inf"), (2.0, "2"), (-1.0, "-1")])
-def test_pack_refuses_what_is_no_state(value, said):
+def test_pack_refuses_what_is_no_state(value, said, device):
     x = np.zeros((4, 80))
     x[2, 70] = value
     with pytest.raises(ValueError, match=rf"{re.escape(said)}.* row 2, column 70"):
-        ops.pack_bits(x)
+        ops.pack_bits(x, device=device.name)
 
 
 def test_pack_refuses_grey_values():
@@ -237,6 +238,40 @@ def test_binary_gemm_tn(n, k_m, dtype):
         integers = n * k * m > 10**6 and dtype == np.float64
         b = numbers(rng, (n, m), dtype, integers)
         check_product(ops.binary_gemm_tn(a, b), a.T, b, n, integers)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(1, 1, 1), (10, 65, 17), (40, 133, 20), (0, 70, 5), (3, 70, 0)])
+def test_binary_products_on_either_device(shape, dtype, device):
+    (n, k, m), rng = shape, np.random.default_rng(0)
+    a, b, c = rng.random((n, k)) < 0.3, numbers(rng, (k, m), dtype, False), numbers(rng, (n, m), dtype, False)
+    words, there = device.array(ops.pack_bits(a)), device.array(b)
+    # On a GPU every number is the sum of three bfloat16 ones.
+    for product in (
+        ops.binary_gemm(words, there, n_columns=k),
+        ops.binary_gemm(words, device.array(b.T.copy()), transpose_b=True, n_columns=k),
+        ops.binary_gemm(a, b, device=device.name),
+    ):
+        check_product(device.host(product), a, b, 4 * k, False)
+    for product in (
+        ops.binary_gemm_tn(words, device.array(c), n_columns=k),
+        ops.binary_gemm_tn(a, c, device=device.name),
+    ):
+        check_product(device.host(product), a.T, c, 4 * n, False)
+    grey = (a * rng.random((n, k))).astype(dtype)
+    check_product(device.host(ops.binary_gemm(grey, b, device=device.name)), grey, b, 2 * k, False)
+
+
+def test_binary_products_of_arrays_in_two_places_are_refused(device):
+    if device.name == "cpu":
+        pytest.skip("there is one place")
+    a, b = np.ones((2, 3), bool), np.ones((3, 2))
+    with pytest.raises(ValueError, match=r"binary_gemm: B is a \S+ on GPU 0, A is a NumPy array; move one"):
+        ops.binary_gemm(a, device.array(b))
+    with pytest.raises(ValueError, match=r"binary_gemm: B is a NumPy array, A is a \S+ on GPU 0; move one"):
+        ops.binary_gemm(device.array(a), b)
+    with pytest.raises(ValueError, match="binary_gemm: A is a sparse matrix; on a GPU give it as an array"):
+        ops.binary_gemm(sp.csr_matrix(a), b, device="cuda")
 
 
 def test_products_refuse_shapes_that_do_not_fit():

@@ -5,6 +5,8 @@ What a fitted model computes from rows is tested on both devices in test_samplin
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -13,7 +15,8 @@ from sklearn.datasets import load_digits
 import reference
 import tolerance
 from autoencoder_cases import Callback
-from harmonium import RBM, BernoulliRBM, _core
+from device_arrays import device_under_test
+from harmonium import RBM, BernoulliRBM, _core, load, save
 from models import draw_parameters, machine
 
 needs_gpu = pytest.mark.skipif(not _core.cuda_available(), reason=f"GPU {_core.cuda_status()}")
@@ -22,6 +25,11 @@ needs_gpu = pytest.mark.skipif(not _core.cuda_available(), reason=f"GPU {_core.c
 @pytest.fixture(scope="module")
 def bits():
     return load_digits().data[:300] > 7
+
+
+@pytest.fixture
+def gpu(request):
+    return device_under_test("cuda", request.config.getoption("--require-gpu"))
 
 
 def both(model, X):
@@ -79,6 +87,64 @@ def test_an_interrupted_fit_keeps_its_last_whole_epoch(bits):
     whole = RBM(n_iter=2, **parameters).fit(bits)
     assert model.n_iter_ == 2
     tolerance.same_bits(np.ascontiguousarray(model.components_), np.ascontiguousarray(whole.components_))
+
+
+LEARNED = ("components_", "intercept_visible_", "intercept_hidden_")
+
+
+@pytest.mark.parametrize("form", ["bool", "float32", "grey", "drawn"])
+def test_rows_on_a_gpu_are_trained_on_there(bits, gpu, form):
+    """The same bits as from NumPy's rows moved there: they are the same rows."""
+    X = load_digits().data[:200] / 16 if form in ("grey", "drawn") else bits.astype(form)
+    parameters = {"n_components": 9, "batch_size": 32, "random_state": 3, "draw_data": form == "drawn"}
+    moved = RBM(n_iter=2, device="cuda", **parameters).fit(X)
+    there = gpu.array(X)
+    model = RBM(n_iter=1, **parameters).fit(there).partial_fit(there)
+    for name in LEARNED:
+        assert type(getattr(model, name)) is type(there)
+        tolerance.same_bits(gpu.host(getattr(model, name)), np.ascontiguousarray(getattr(moved, name)))
+    tolerance.same_bits(model.h_samples_, moved.h_samples_)
+    assert model.history_ == moved.history_ and model.n_features_in_ == X.shape[1]
+    tolerance.same_bits(model.transform(X), moved.set_params(device=None).transform(X))
+
+
+def test_a_model_on_a_gpu_is_kept_as_numpy_s(bits, gpu, tmp_path):
+    model = RBM(6, n_iter=1, random_state=0).fit(gpu.array(bits))
+    save(model, tmp_path / "model.safetensors")
+    for kept in (pickle.loads(pickle.dumps(model)), load(tmp_path / "model.safetensors")):
+        for name in LEARNED:
+            tolerance.same_bits(np.ascontiguousarray(getattr(kept, name)), gpu.host(getattr(model, name)))
+
+
+def test_bad_rows_on_a_gpu_are_told_of_as_numpy_s(bits, gpu):
+    for value in (np.nan, np.inf, -0.5, 2.0):
+        X = bits.astype(np.float64)
+        X[7, 3] = value
+        messages = []
+        for rows in (X, gpu.array(X)):
+            model = RBM(4)
+            with pytest.raises(ValueError, match="row 7, column 3") as error:
+                model.fit(rows)
+            assert not hasattr(model, "components_")
+            messages.append(str(error.value))
+        assert messages[0] == messages[1]
+
+
+def test_what_is_refused_of_rows_on_a_gpu(bits, gpu):
+    there = gpu.array(bits)
+    with pytest.raises(ValueError, match=r"device='cpu', but a .* on GPU 0 was given"):
+        RBM(4, device="cpu").fit(there)
+    with pytest.raises(ValueError, match=r"visible='gaussian'.*take NumPy arrays and device=None or 'cpu'"):
+        RBM(4, visible="gaussian").fit(there)
+    for rows in (gpu.array(bits[0]), gpu.array(bits[:0])):
+        with pytest.raises(ValueError, match="at least one row and one column are needed"):
+            RBM(4).fit(rows)
+    for first, second in ((bits, there), (there, bits)):
+        model = RBM(4, n_iter=1, device=None if first is there else "cuda").fit(first)
+        with pytest.raises(ValueError, match=r"RBM.partial_fit: X is .*, components_ of the model is .*; move one"):
+            model.partial_fit(second)
+    with pytest.raises(TypeError, match="RBM: X is an array on a GPU where this method takes NumPy's"):
+        model.transform(there)
 
 
 # -- fitted models -------------------------------------------------------------------------------------------------

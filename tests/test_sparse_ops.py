@@ -26,11 +26,12 @@ DTYPES = [np.float32, np.float64]
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("positive", [False, True])
 @pytest.mark.parametrize("shape", [(1, 1), (5, 3), (4, 8), (3, 67), (0, 4), (4, 0)])
-def test_shrink(shape, positive, dtype):
+def test_shrink(shape, positive, dtype, device):
     rng = np.random.default_rng(0)
     x, a = (3 * rng.standard_normal(shape)).astype(dtype), rng.uniform(0, 2, shape[1]).astype(dtype)
     for thresholds in (a, 0.5, 0.0, np.inf):
-        h = ops.shrink(x, thresholds, positive=positive)
+        given = device.array(thresholds) if thresholds is a else thresholds
+        h = device.host(ops.shrink(device.array(x), given, positive=positive, device=device.name))
         # |x| - a is rounded once in either, so nothing is left to differ.
         tolerance.exact(h, reference.shrink(x, np.asarray(thresholds, dtype), positive).astype(dtype))
         assert not (np.signbit(h) & (h == 0)).any()

@@ -4,6 +4,7 @@
 #include "cuda_state.hpp"
 #include "harmonium/device.hpp"
 #include "harmonium/device_memory.hpp"
+#include "harmonium/device_rows.hpp"
 
 namespace harmonium {
 
@@ -21,6 +22,33 @@ DeviceMemory::DeviceMemory(int, std::size_t) { refuse(); }
 DeviceMemory::~DeviceMemory() = default;
 void DeviceMemory::copy_from_host(const void*) { refuse(); }
 void DeviceMemory::copy_to_host(void*) const { refuse(); }
+
+template <class T>
+ColumnSummary summarise_columns(Context&, Matrix<const T>) {
+    refuse();
+}
+template <class T>
+void pack_rows(Context&, Matrix<const T>, BitMatrix) {
+    refuse();
+}
+template <class T>
+void unpack_rows(Context&, ConstBitMatrix, Matrix<T>) {
+    refuse();
+}
+template <class T>
+void take_rows(Context&, Matrix<const T>, const std::int64_t*, Matrix<T>) {
+    refuse();
+}
+template ColumnSummary summarise_columns(Context&, Matrix<const std::uint8_t>);
+template ColumnSummary summarise_columns(Context&, Matrix<const float>);
+template ColumnSummary summarise_columns(Context&, Matrix<const double>);
+template void pack_rows(Context&, Matrix<const std::uint8_t>, BitMatrix);
+template void pack_rows(Context&, Matrix<const float>, BitMatrix);
+template void pack_rows(Context&, Matrix<const double>, BitMatrix);
+template void unpack_rows(Context&, ConstBitMatrix, Matrix<float>);
+template void take_rows(Context&, Matrix<const std::uint64_t>, const std::int64_t*, Matrix<std::uint64_t>);
+template void take_rows(Context&, Matrix<const float>, const std::int64_t*, Matrix<float>);
+template void take_rows(Context&, Matrix<const double>, const std::int64_t*, Matrix<double>);
 
 namespace cuda {
 State* open_state(int) { refuse(); }

@@ -7,6 +7,8 @@
 #include "aligned.hpp"
 #include "cuda_state.hpp"
 #include "device_epochs.hpp"
+#include "harmonium/device_memory.hpp"
+#include "harmonium/device_rows.hpp"
 #include "harmonium/error.hpp"
 #include "harmonium/math.hpp"
 #include "harmonium/pack.hpp"
@@ -27,23 +29,24 @@ class Trainer : private TrainerBase<T> {
     using Base::begin_order, Base::draw, Base::draw_weights, Base::mirror_if_mostly_on, Base::rate, Base::end_step, Base::count_step, Base::weight_rms, Base::check_size;
 
 public:
-    Trainer(Context& context, const States<T>& x, const RbmOptions& options, RbmState<T>& state)
-        : TrainerBase<T>(context, x.rows(), options, state), x_(x),
-          chains_(options.method == Method::pcd ? work_.chains.rows : 0), differences_(visible_), data_mean_(visible_),
-          sums_(rbm_step_sums(visible_, hidden_)) {
+    // gpu: where epochs run, and where x may be too; null: here.
+    Trainer(Context& context, Context* gpu, const States<T>& x, const RbmOptions& options, RbmState<T>& state)
+        : TrainerBase<T>(context, x.rows(), options, state), gpu_(gpu), x_(x),
+          chains_(options.method == Method::pcd ? work_.chains.rows : 0), data_mean_(visible_) {
+        if (!state.initialised) initialise();
+        choose_monitored();
+        if (gpu) {
+            if constexpr (built_with_cuda) device_ = cuda::open_rbm_epochs<T>(*gpu, x_, options_, work_);
+            return;
+        }
         const std::int64_t all = batch_size_ + model_rows(batch_size_);
         for (int i = 0; i < 2; ++i) slots_.emplace_back(x, batch_size_, all, hidden_, options.draw_data);
+        differences_.resize(visible_);
+        sums_.resize(rbm_step_sums(visible_, hidden_));
         mask_.resize(BitMatrix::words_for(all));
         counts_.resize(2 * visible_);
         transposed_words_.resize(visible_ * BitMatrix::words_for(all));
         hidden_words_.resize(model_rows(batch_size_) * BitMatrix::words_for(hidden_));
-        if (!state.initialised) initialise();
-        choose_monitored();
-    }
-
-    // Epochs are the GPU's from now on.
-    void move_to(Context& gpu) {
-        if constexpr (built_with_cuda) device_ = cuda::open_rbm_epochs<T>(gpu, x_, options_, work_);
     }
 
     RbmEpoch epoch() {
@@ -210,14 +213,46 @@ private:
         for (T& mean : data_mean_) mean /= static_cast<T>(x.rows);
     }
 
+    // Rows that the host looks at, few and before the first epoch: in place, or copied from the GPU's memory.
+    struct Sample {
+        std::vector<std::uint64_t> words;
+        std::vector<T> numbers;
+        States<T> rows;
+        const std::int64_t* order = nullptr;
+    };
+    Sample sample(const std::int64_t* order, std::int64_t n) {
+        Sample s;
+        s.rows = x_, s.order = order;
+        const void* begin = x_.is_bits() ? static_cast<const void*>(x_.bits.data) : x_.dense.data;
+        if (!gpu_ || gpu_of(begin) < 0) return s;
+        s.order = nullptr;
+        if (x_.is_bits()) {
+            const BitMatrix bits((s.words.resize(n * x_.bits.words()), s.words.data()), n, visible_);
+            take_rows<std::uint64_t>(*gpu_, {x_.bits.data, x_.rows(), bits.words(), x_.bits.stride}, order, {bits.data, n, bits.words()});
+            s.rows = bits;
+        } else {
+            const Matrix<T> numbers((s.numbers.resize(n * visible_), s.numbers.data()), n, visible_);
+            take_rows<T>(*gpu_, x_.dense, order, numbers);
+            s.rows = numbers;
+        }
+        return s;
+    }
+    // A slot with nothing but these rows.
+    Slot slot_of(const Sample& from, std::int64_t n) {
+        Slot slot(from.rows, n, n, 0, options_.draw_data);
+        slot.n = n;
+        slot.batch.gather(from.order, 0, n, BitMatrix(slot.words.data(), n, visible_), {options_.seed, Stream::data, 0}, work_.mirrored_or_null());
+        return slot;
+    }
+
     // From the first batch of the first epoch. The caller's state takes the initial values at once, so that a model which
     // is interrupted before its first epoch has ended can be used.
     void initialise() {
-        Slot& slot = slots_[0];
         begin_order();
-        if (state_.mirrored && options_.centering) mirror();
-        gather(slot, 0, 0);
-        const std::int64_t n = slot.n;
+        const std::int64_t n = batch_size_;
+        const Sample first = sample(order_.empty() ? nullptr : order_.data(), n);
+        if (state_.mirrored && options_.centering) mirror(first);
+        const Slot slot = slot_of(first, n);
         first_mean(slot);
         draw_weights();
         std::fill(work_.hidden_bias, work_.hidden_bias + hidden_, T(0));
@@ -237,11 +272,11 @@ private:
     }
 
     // By the numbers in the first batch, not by what is drawn from them: those draws are no mirror images.
-    void mirror() {
+    void mirror(const Sample& from) {
         std::vector<T> row(visible_), first(visible_);
         std::vector<double> sums(visible_);
         for (std::int64_t i = 0; i < batch_size_; ++i) {
-            StateBuffer<T>::read_row(x_, order_.empty() ? i : order_[i], row.data());
+            StateBuffer<T>::read_row(from.rows, from.order ? from.order[i] : i, row.data());
             for (std::int64_t j = 0; j < visible_; ++j) sums[j] += static_cast<double>(row[j]);
             if (i == 0) first = row;
         }
@@ -249,9 +284,9 @@ private:
     }
 
     // Of a batch that no step has looked at.
-    void first_mean(Slot& slot) {
+    void first_mean(const Slot& slot) {
         if (!slot.batch.is_bits()) return dense_mean(slot);
-        const BitMatrix bits = of_data(slot, all_states(slot));
+        const ConstBitMatrix bits(slot.words.data(), slot.n, visible_);
         for (std::int64_t i = 0; i < visible_; ++i) {
             std::int64_t ones = 0;
             for (std::int64_t r = 0; r < slot.n; ++r) ones += bits.bit(r, i);
@@ -269,9 +304,8 @@ private:
         monitored_units_ = spread(std::min<std::int64_t>(visible_, 64), visible_);
         const std::vector<std::int64_t> rows = spread(std::min<std::int64_t>(rows_, 128), rows_);
         const auto count = static_cast<std::int64_t>(rows.size());
-        monitored_.emplace_back(x_, count, count, 0, options_.draw_data);
-        monitored_[0].batch.gather(rows.data(), 0, count, BitMatrix(monitored_[0].words.data(), count, visible_),
-                                   {options_.seed, Stream::data, 0}, work_.mirrored_or_null());
+        const Sample from = sample(rows.data(), count);
+        monitored_.push_back(slot_of(from, count));
     }
 
     double score_monitored() {
@@ -283,6 +317,7 @@ private:
         return mean * static_cast<double>(visible_) / static_cast<double>(units);
     }
 
+    Context* gpu_;
     const States<T>& x_;
     std::int64_t chains_;
     std::vector<std::int64_t> monitored_units_;
@@ -324,8 +359,7 @@ void rbm_train(Context& context, const States<T>& x, const RbmOptions& options, 
     // What begins and ends training is the CPU's on any device: first parameters, the scores of an epoch.
     std::unique_ptr<Context> host;
     if (context.cuda()) host = std::make_unique<Context>(context.threads());
-    Trainer<T> trainer(host ? *host : context, x, options, state);
-    if (host) trainer.move_to(context);
+    Trainer<T> trainer(host ? *host : context, host ? &context : nullptr, x, options, state);
     for (std::int64_t i = 0; i < n_epochs; ++i) {
         if (on_epoch(trainer.epoch())) return;
     }

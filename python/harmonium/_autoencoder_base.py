@@ -11,11 +11,22 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from . import _core
-from ._device import choose_device
+from ._device import as_type, beside, choose_device, dtype_of, gpu_rows, host, is_on_gpu, refuse_mixed, transposed
 from ._output_columns import OutputColumns, canonical, in_type
 from ._validation import check_X, float_dtype
 
 NO_NOISE = {"corruption": None, "corruption_level": 0.0, "dropout": 0.0}
+
+
+def _mirrors(W: Any, other: Any) -> bool:
+    """Whether the other is W transposed; of a view of W on a GPU that is known without a look."""
+    if is_on_gpu(W) and is_on_gpu(other):
+        ours, theirs = W.__cuda_array_interface__, other.__cuda_array_interface__
+        item = dtype_of(W).itemsize
+        view = (item, W.shape[1] * item)
+        if ours["data"] == theirs["data"] and not ours.get("strides") and theirs.get("strides") == view:
+            return True
+    return np.array_equal(host(W), host(other).T)
 
 
 class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -44,7 +55,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def components_(self) -> np.ndarray:
         """Weights of the first layer, transposed: (hidden units, columns), as linear models have them."""
         check_is_fitted(self, "coefs_")
-        return np.asarray(self.coefs_[0]).T
+        return transposed(self.coefs_[0] if is_on_gpu(self.coefs_[0]) else np.asarray(self.coefs_[0]))
 
     @property
     def _n_features_out(self) -> int:
@@ -74,7 +85,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         if self.tied:
             for layer in range(n):
                 other = len(shapes) - 1 - layer
-                if len(shapes) != 2 * n or not np.array_equal(self.coefs_[layer], np.transpose(self.coefs_[other])):
+                if len(shapes) != 2 * n or not _mirrors(self.coefs_[layer], self.coefs_[other]):
                     raise ValueError(
                         f"{who}: tied=True, but the decoder in coefs_ does not mirror the encoder: coefs_[{other}] is "
                         f"not coefs_[{layer}] transposed"
@@ -94,14 +105,19 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     _pairs: list[tuple[str, int]]
 
+    def _dtype(self) -> np.dtype:
+        first = self.coefs_[0]
+        return float_dtype(first if is_on_gpu(first) else np.asarray(first))
+
     def _model(self) -> tuple[_core.AutoencoderModel, np.ndarray]:
         """The network and all parameters in one vector, a copy."""
         check_is_fitted(self, "coefs_")
         network = self._network()
-        dtype = float_dtype(np.asarray(self.coefs_[0]))
-        theta = np.empty(network.n_parameters, dtype)
+        theta = np.empty(network.n_parameters, self._dtype())
         for layer, (W, b) in enumerate(zip(*self._parts(network, theta), strict=True)):
-            W[:], b[:] = self.coefs_[layer], self.intercepts_[layer]
+            if not network.layers[layer][4]:  # else it is another's, seen in the mirror
+                W[:] = host(self.coefs_[layer])
+            b[:] = host(self.intercepts_[layer])
         if not np.isfinite(theta).all():
             raise ValueError(f"{type(self).__name__}: coefs_ or intercepts_ contain NaN or infinity")
         return network, theta
@@ -110,16 +126,21 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def _parts(network: _core.AutoencoderModel, theta: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Weights (inputs, outputs) and biases of every layer as views of theta; the decoder's tied ones transposed."""
         coefs, intercepts = [], []
-        for inputs, outputs, weights, bias, transposed in network.layers:
+        for inputs, outputs, weights, bias, mirrored in network.layers:
             part = theta[weights : weights + inputs * outputs]
-            coefs.append(part.reshape(outputs, inputs).T if transposed else part.reshape(inputs, outputs))
+            coefs.append(part.reshape(outputs, inputs).T if mirrored else part.reshape(inputs, outputs))
             intercepts.append(theta[bias : bias + outputs])
         return coefs, intercepts
 
     # -- what a fitted model does --------------------------------------------------------------------------------------
 
-    def _checked_rows(self, columns: OutputColumns, X: Any) -> Any:
-        """X after scikit-learn's checks; choices may come in the form that the fit did not have."""
+    def _checked_rows(self, who: str, columns: OutputColumns, X: Any) -> Any:
+        """X after scikit-learn's checks; choices may come in the form that the fit did not have. What is on a GPU stays
+        there, but for choices, which the host encodes."""
+        refuse_mixed(who.removesuffix(": X"), X, "coefs_ of the model", self.coefs_[0])
+        if is_on_gpu(X):
+            rows = gpu_rows(who, X, floats=True)
+            return host(rows) if columns.categories else rows
         try:
             shape = X.shape if hasattr(X, "shape") else np.asarray(X).shape
         except ValueError:  # scikit-learn says what is wrong
@@ -128,12 +149,12 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             return check_X(self, X, reset=False)
         return check_array(X, dtype="numeric", ensure_all_finite=False, estimator=self, input_name="X")
 
-    def _device(self) -> str:
-        return choose_device(type(self).__name__, self.device)
+    def _device(self, X: Any = None) -> str:
+        return choose_device(type(self).__name__, self.device, X)
 
     def _states(self, method: str, X: Any, dtype: np.dtype) -> _core.States:
-        columns = self._columns()
-        return columns.encode(f"{type(self).__name__}.{method}: X", self._checked_rows(columns, X), dtype)
+        columns, who = self._columns(), f"{type(self).__name__}.{method}: X"
+        return columns.encode(who, self._checked_rows(who, columns, X), dtype)
 
     def transform(self, X: Any) -> np.ndarray:
         """The codes h of the rows of X: the encoder's output.
@@ -147,7 +168,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         H : array of shape (n_samples, n_code), in the dtype of the model
         """
         network, theta = self._model()
-        return _core.autoencoder_encode(network, theta, self._states("transform", X, theta.dtype), self._device())
+        states = self._states("transform", X, theta.dtype)
+        return beside(_core.autoencoder_encode(network, theta, states, self._device(X)), X)
 
     def inverse_transform(self, H: Any) -> np.ndarray:
         """The mean of x given every row h of H: the decoder's output.
@@ -163,14 +185,17 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             Categorical columns as probabilities of their categories, side by side.
         """
         network, theta = self._model()
-        H = check_array(H, dtype="numeric", ensure_all_finite=True, input_name="H", estimator=self)
+        who = f"{type(self).__name__}.inverse_transform"
+        refuse_mixed(who, H, "coefs_ of the model", self.coefs_[0])
+        there = is_on_gpu(H)
+        if there:
+            H = gpu_rows(f"{who}: H", H, floats=True)
+        if not there or not all(np.isfinite(part).all() for part in _core.summarise_columns(H)[:2]):
+            H = check_array(host(H), dtype="numeric", ensure_all_finite=True, input_name="H", estimator=self)
         if H.shape[1] != self._n_features_out:
-            raise ValueError(
-                f"{type(self).__name__}.inverse_transform: H has {H.shape[1]} columns, the code "
-                f"{self._n_features_out} units"
-            )
-        codes = in_type(f"{type(self).__name__}.inverse_transform: H", H, theta.dtype)
-        return _core.autoencoder_decode(network, theta, _core.States.from_dense(codes), self._device())
+            raise ValueError(f"{who}: H has {H.shape[1]} columns, the code {self._n_features_out} units")
+        codes = as_type(H, theta.dtype) if there else in_type(f"{who}: H", H, theta.dtype)
+        return _core.autoencoder_decode(network, theta, _core.States.from_dense(codes), self._device(H))
 
     def reconstruct(self, X: Any) -> np.ndarray:
         """The mean of x given the code of every row of X: ``inverse_transform(transform(X))``.
@@ -184,8 +209,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         X_mean : array of shape (n_samples, n_features), as of `inverse_transform`
         """
         network, theta = self._model()
-        codes = _core.autoencoder_encode(network, theta, self._states("reconstruct", X, theta.dtype), self._device())
-        return _core.autoencoder_decode(network, theta, _core.States.from_dense(codes), self._device())
+        states, device = self._states("reconstruct", X, theta.dtype), self._device(X)
+        codes = _core.autoencoder_encode(network, theta, states, device)
+        return beside(_core.autoencoder_decode(network, theta, _core.States.from_dense(codes), device), X)
 
     def score_samples(self, X: Any) -> np.ndarray:
         """log p(x | h) of every row at its own code h, in nats.
@@ -201,8 +227,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         -------
         log_likelihood : array of shape (n_samples,), float64
         """
+        return beside(self._scores("score_samples", X), X)
+
+    def _scores(self, method: str, X: Any) -> np.ndarray:
         network, theta = self._model()
-        return -_core.autoencoder_score(network, theta, self._states("score_samples", X, theta.dtype), self._device())
+        return -_core.autoencoder_score(network, theta, self._states(method, X, theta.dtype), self._device(X))
 
     def score(self, X: Any, y: Any = None) -> float:
         """The mean of `score_samples`: higher is better.
@@ -216,7 +245,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         -------
         log_likelihood : float
         """
-        return float(self.score_samples(X).mean())
+        return float(self._scores("score", X).mean())
 
     def jacobian_norm(self, X: Any) -> np.ndarray:
         """The Frobenius norm of dh / dx at every row: how much the code moves with its input (Rifai et al. 2011).
@@ -231,9 +260,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         norm : array of shape (n_samples,), float64
         """
         network, theta = self._model()
-        return np.sqrt(
-            _core.autoencoder_jacobian(network, theta, self._states("jacobian_norm", X, theta.dtype), self._device())
-        )
+        states = self._states("jacobian_norm", X, theta.dtype)
+        return beside(np.sqrt(_core.autoencoder_jacobian(network, theta, states, self._device(X))), X)
 
     def flat_parameters(self) -> np.ndarray:
         """All parameters in one vector, a copy: weights (row by row) and biases of each layer of the encoder, then of
@@ -272,12 +300,12 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                 )
             theta = given
         who, columns = f"{type(self).__name__}.loss_and_gradient: X", self._columns()
-        rows = canonical(who, self._checked_rows(columns, X))
+        rows = canonical(who, self._checked_rows(who, columns, X))
         states = columns.encode(who, rows, theta.dtype)
         limits = columns.of_width(rows.shape[1]).limits(rows) if self.corruption == "salt_and_pepper" else None
         gradient = np.empty_like(theta)
         settings = self._settings(limits)
-        return _core.autoencoder_loss(network, states, theta, gradient, settings, self._device()), gradient
+        return _core.autoencoder_loss(network, states, theta, gradient, settings, self._device(X)), gradient
 
     def _settings(self, limits: tuple[np.ndarray, np.ndarray] | None) -> dict[str, Any]:
         raise NotImplementedError
@@ -285,18 +313,15 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     # -- scikit-learn --------------------------------------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
-        """Layers as single arrays, `coef_0_`, `intercept_0_`, ...: tied weights stay one array, files hold tensors."""
+        """Layers as single arrays, `coef_0_`, `intercept_0_`, ...: tied weights stay one array, files hold tensors.
+        Arrays on a GPU as NumPy's: whoever reads them may have none."""
         state = dict(super().__getstate__())
         coefs, intercepts = state.pop("coefs_", None), state.pop("intercepts_", None)
         if coefs is not None:
             n = self._n_encoder if self.tied and len(coefs) == 2 * self._n_encoder else len(coefs)
-            mirrored = (
-                all(np.array_equal(coefs[layer], np.transpose(coefs[-1 - layer])) for layer in range(n))
-                if n < len(coefs)
-                else True
-            )
-            state |= {f"coef_{layer}_": np.asarray(W) for layer, W in enumerate(coefs) if not mirrored or layer < n}
-            state |= {f"intercept_{layer}_": np.asarray(b) for layer, b in enumerate(intercepts)}
+            mirrored = all(_mirrors(coefs[layer], coefs[-1 - layer]) for layer in range(n)) if n < len(coefs) else True
+            state |= {f"coef_{layer}_": host(W) for layer, W in enumerate(coefs) if not mirrored or layer < n}
+            state |= {f"intercept_{layer}_": host(b) for layer, b in enumerate(intercepts)}
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from sklearn.utils import check_array
 from . import _core, ops
 from ._autoencoder_base import BaseAutoencoder
 from ._autoencoder_start import INITIALIZATIONS
+from ._device import gpu_rows, head, host, is_on_gpu, take_rows
 from ._output_columns import OutputColumns, canonical, likelihood_pairs
 from ._validation import check_choice, check_flag, check_number, float_dtype
 
@@ -33,10 +34,14 @@ class TrainingData:
     dtype: np.dtype
     rows: int
     array: Any  # the rows, categorical columns one-hot: pretraining reads it
+    device: str
+    like: Any  # X, whose library and GPU learned arrays are to be of
+
+    def head(self, n: int) -> Any:
+        return head(self.array, n)
 
     def first_rows(self, n: int) -> _core.States:
-        columns = self.columns.one_hot_columns()
-        return columns.encode("X", self.array[:n], self.dtype)
+        return self.columns.one_hot_columns().encode("X", self.head(n), self.dtype)
 
 
 class CheckedAutoencoder(BaseAutoencoder):
@@ -148,12 +153,18 @@ class CheckedAutoencoder(BaseAutoencoder):
         """All checks of parameters and X; nothing is changed."""
         self._check_parameters()
         who = f"{type(self).__name__}.{method}: X"
+        device = self._device(X)
         if fresh:
-            checked = check_array(
-                X, accept_sparse="csr", dtype="numeric", ensure_all_finite=False, estimator=self, input_name="X"
-            )
+            if is_on_gpu(X):
+                checked = gpu_rows(who, X, floats=True)
+                if any(kind == "categorical" for kind, _ in likelihood_pairs(who, self.likelihood)):
+                    checked = host(checked)  # where choices are encoded
+            else:
+                checked = check_array(
+                    X, accept_sparse="csr", dtype="numeric", ensure_all_finite=False, estimator=self, input_name="X"
+                )
             dtype = float_dtype(checked)
-            if checked.dtype.kind not in "biuf":
+            if not is_on_gpu(X) and checked.dtype.kind not in "biuf":
                 raise TypeError(f"{who} is of type {checked.dtype}, bool, integers or floats are needed")
             checked = canonical(who, checked)
             columns = OutputColumns.of_data(
@@ -162,8 +173,8 @@ class CheckedAutoencoder(BaseAutoencoder):
         else:
             self._layer_sizes()
             columns = self._columns()
-            checked = canonical(who, self._checked_rows(columns, X))
-            dtype = float_dtype(np.asarray(self.coefs_[0]))
+            checked = canonical(who, self._checked_rows(who, columns, X))
+            dtype = self._dtype()
         train, held_out = checked, None
         if self.early_stopping and split and self.solver not in ("lbfgs", "cg"):
             train, held_out = self._split(who, checked, seed)
@@ -176,8 +187,11 @@ class CheckedAutoencoder(BaseAutoencoder):
         if own.categories and not own.one_hot:  # of the one-hot columns; codes have no use for themselves
             train = states.dense()
         # Only a start needs them: a pass over all of X.
-        means = np.asarray(train.mean(axis=0, dtype=np.float64)).ravel() if fresh else np.empty(0)
-        return TrainingData(own, states, validation, limits, means, dtype, train.shape[0], train)
+        means = np.empty(0)
+        if fresh:
+            means = _core.summarise_columns(train)[2] if is_on_gpu(train) else train.mean(axis=0, dtype=np.float64)
+            means = np.asarray(means).ravel()
+        return TrainingData(own, states, validation, limits, means, dtype, train.shape[0], train, device, X)
 
     def _split(self, who: str, X: Any, seed: int) -> tuple[Any, Any]:
         n_held = int(np.ceil(self.validation_fraction * X.shape[0]))
@@ -187,4 +201,4 @@ class CheckedAutoencoder(BaseAutoencoder):
                 "to train on"
             )
         order = np.argsort(ops.uniform((X.shape[0], 1), seed=seed, stream=_SPLIT_STREAM, dtype=np.float64)[:, 0])
-        return X[np.sort(order[n_held:])], X[np.sort(order[:n_held])]
+        return take_rows(X, np.sort(order[n_held:])), take_rows(X, np.sort(order[:n_held]))

@@ -12,6 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ._autoencoder_start import mirror_of
+from ._device import host, is_on_gpu
 
 # Visible units of an RBM that stand for a likelihood, and those that stand for codes of an activation.
 _VISIBLE = {"bernoulli": "bernoulli", "gaussian": "gaussian", "laplace": "gaussian", "poisson": "count"}
@@ -52,6 +53,7 @@ def _rbm(model: Any, data: Any, rows: Any, layer: int, width: int, activation: s
             f"{who}: pretraining='rbm' of counts takes a first layer of sigmoid units, not {activation!r}; use more "
             "than one hidden layer, code_activation='sigmoid', or 'layerwise'"
         )
+    rows = host(rows) if is_on_gpu(rows) else rows  # these machines are trained on the CPU
     rates = [_RBM_RATE[hidden], 0.005 if _real(visible) else 0.1]
     rbm = RBM(
         width,
@@ -132,5 +134,5 @@ def _autoencoder(model: Any, data: Any, rows: Any, layer: int, width: int, activ
     if layer and model.corruption == "salt_and_pepper" and inner == "gaussian":
         parameters["corruption"] = "masking"
     small = Autoencoder(**parameters).fit(rows)
-    parts = (small.coefs_[0], small.intercepts_[1], small.intercepts_[0])
+    parts = tuple(host(part) for part in (small.coefs_[0], small.intercepts_[1], small.intercepts_[0]))
     return parts, small.transform(rows)

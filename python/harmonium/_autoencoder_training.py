@@ -10,6 +10,7 @@ import numpy as np
 import scipy.optimize
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import validate_data
 
 from . import _core
 from ._autoencoder_checks import CheckedAutoencoder, TrainingData
@@ -17,8 +18,9 @@ from ._autoencoder_pretraining import pretrained_layers
 from ._autoencoder_record import Progress, Record
 from ._autoencoder_start import initial_weights, match_rates, mirror_of, settle_outputs
 from ._callbacks import CallbackMixin, EpochLoop, epoch_loop
+from ._device import beside, is_on_gpu, transposed
 from ._rbm_sampling import new_seed
-from ._validation import check_X, tell
+from ._validation import tell
 
 _KEPT = {"sgd": 0, "momentum": 1, "nesterov": 1, "adagrad": 1, "rmsprop": 1, "adam": 2}  # values for each parameter
 _RATES = {"sgd": 0.05, "momentum": 0.01, "nesterov": 0.01, "adagrad": 0.01}  # of the others 0.001
@@ -45,7 +47,8 @@ class AutoencoderTraining(CallbackMixin, CheckedAutoencoder):
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
             bernoulli: values in [0, 1]. gaussian, laplace: real numbers. categorical: integer codes, or one-hot.
-            poisson: counts. A CSR matrix is taken where no column is categorical; it is not made dense.
+            poisson: counts. A CSR matrix is taken where no column is categorical; it is not made dense. An array on a
+            GPU is trained on there.
         y : ignored
 
         Returns
@@ -144,9 +147,9 @@ class AutoencoderTraining(CallbackMixin, CheckedAutoencoder):
             plain = _core.AutoencoderModel(
                 encoder, decoder, self.activation, code_activation, bool(self.tied), [("gaussian", encoder[0])]
             )
-            spread = data.columns.one_hot_columns().natural_spread(data.array[:few])
+            spread = data.columns.one_hot_columns().natural_spread(data.head(few))
             settle_outputs(plain, theta, (coefs, intercepts), data.first_rows(few), wanted, spread)
-        check_X(self, X, reset=True)
+        validate_data(self, X, reset=True, skip_check_array=True)
         self._begun = True
         self.coefs_, self.intercepts_ = coefs, intercepts
         self.code_activation_ = code_activation
@@ -189,7 +192,7 @@ class AutoencoderTraining(CallbackMixin, CheckedAutoencoder):
 
     def _train(self, data: TrainingData, n_epochs: int, X: Any, y: Any, *, by_tol: bool = True) -> Any:
         network, theta = self._model()
-        self.coefs_, self.intercepts_ = self._parts(network, theta)  # views: training is seen at once
+        self._show(network, theta, data.like)
         self.n_features_in_ = data.columns.n_columns if not hasattr(self, "n_features_in_") else self.n_features_in_
         names = ("loss", "learning_rate") if data.validation is None else ("loss", "validation_score", "learning_rate")
         if data.validation is None:
@@ -203,7 +206,18 @@ class AutoencoderTraining(CallbackMixin, CheckedAutoencoder):
                 raise _core.DivergenceError(f"{type(self).__name__}: {error}") from None
             finally:
                 record.catch_up()
+                if is_on_gpu(X):
+                    self._show(network, theta, X)
         return self
+
+    def _show(self, network: Any, theta: np.ndarray, like: Any) -> None:
+        """The parameters as attributes: views of theta, so that training is seen at once, or copies on X's GPU."""
+        coefs, intercepts = self._parts(network, theta)
+        layers = [layer for layer in network.layers if not layer[4]]
+        coefs[: len(layers)] = [beside(W, like) for W in coefs[: len(layers)]]
+        for layer in range(len(layers), len(coefs)):
+            coefs[layer] = transposed(coefs[len(coefs) - 1 - layer])
+        self.coefs_, self.intercepts_ = coefs, [beside(b, like) for b in intercepts]
 
     def _descend(
         self,
@@ -226,12 +240,14 @@ class AutoencoderTraining(CallbackMixin, CheckedAutoencoder):
         progress = Progress(float(self.tol), int(self.n_iter_no_change), self.learning_rate == "adaptive")
         held_out = data.validation is not None
         if data.validation is not None and record.first:  # the model there is may stay the best one
-            progress.best = float(_core.autoencoder_score(network, theta, data.validation, self._device()).mean())
+            progress.best = float(_core.autoencoder_score(network, theta, data.validation, data.device).mean())
             progress.kept = theta.copy()
 
         def on_epoch() -> bool:
             nonlocal stopped
             record.catch_up()
+            if is_on_gpu(data.like):
+                self._show(network, theta, data.like)
             last = record.last()
             loss = -last["validation_score"] if held_out else last["loss"]
             if held_out and loss < progress.best:
@@ -258,7 +274,7 @@ class AutoencoderTraining(CallbackMixin, CheckedAutoencoder):
                 record.follow(rows, others)
                 _core.autoencoder_train(
                     network, data.states, data.validation, theta, kept, counters, factor, quantities,
-                    self._settings(data.limits), on_epoch, self._device(),
+                    self._settings(data.limits), on_epoch, data.device,
                 )  # fmt: skip
                 if stopped:
                     break
@@ -285,7 +301,7 @@ class AutoencoderTraining(CallbackMixin, CheckedAutoencoder):
 
         def loss_and_gradient(point: np.ndarray) -> tuple[float, np.ndarray]:
             at = point.astype(theta.dtype)
-            loss = _core.autoencoder_loss(network, data.states, at, gradient, settings, self._device())
+            loss = _core.autoencoder_loss(network, data.states, at, gradient, settings, data.device)
             if not np.isfinite(loss):
                 loss = np.inf  # a step too far: the line search comes back
             latest[:] = [loss, point.copy()]
@@ -298,6 +314,8 @@ class AutoencoderTraining(CallbackMixin, CheckedAutoencoder):
             losses.append(loss)
             theta[:] = point
             record.catch_up()
+            if is_on_gpu(data.like):
+                self._show(network, theta, data.like)
             if loop.epoch_end(record.last(), self._fitted_attributes):
                 raise StopIteration
 

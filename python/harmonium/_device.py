@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _core
+from . import _arrays, _core
 from ._arrays import array_namespace, cast
 
 
@@ -55,12 +55,7 @@ def _gpu(X: Any) -> int:
 def numbers(X: Any) -> Any:
     """X as a contiguous float32 or float64 array, of NumPy or where it is on a GPU; float64 stays."""
     if is_on_gpu(X):
-        if isinstance(X, _core.DeviceArray):
-            return X
-        xp = array_namespace(X)
-        X = cast(X, "float64" if X.dtype == xp.float64 else "float32")
-        interface = X.__cuda_array_interface__
-        return xp.asarray(X, copy=True) if interface.get("strides") else X
+        return as_type(X, np.dtype(np.float64 if dtype_of(X) == np.float64 else np.float32))
     X = np.asarray(X)
     wide = X.dtype.kind == "f" and X.dtype.itemsize >= 8
     return np.ascontiguousarray(X, dtype=np.float64 if wide else np.float32)
@@ -69,6 +64,80 @@ def numbers(X: Any) -> Any:
 def moved(X: Any, device: str) -> Any:
     """X, in that GPU's memory if it is NumPy's."""
     return X if device == "cpu" or is_on_gpu(X) else _core.DeviceArray(X, int(device.partition(":")[2]))
+
+
+def host(X: Any) -> np.ndarray:
+    """X as NumPy's: a copy of what is on a GPU."""
+    return X.numpy() if isinstance(X, _core.DeviceArray) else _arrays.host(X)
+
+
+def beside(X: Any, like: Any) -> Any:
+    """A copy of NumPy's X in the library of `like`, on its GPU; X itself if `like` is NumPy's, or X there already."""
+    if not is_on_gpu(like) or is_on_gpu(X):
+        return X
+    return _core.DeviceArray(X, like.gpu) if isinstance(like, _core.DeviceArray) else _arrays.moved(X, like)
+
+
+def dtype_of(X: Any) -> np.dtype:
+    """The dtype as NumPy names it, of an array of any library."""
+    return np.dtype(X.__cuda_array_interface__["typestr"]) if is_on_gpu(X) else X.dtype
+
+
+def as_type(X: Any, dtype: np.dtype) -> Any:
+    """X, on a GPU, row after row in this type."""
+    if dtype_of(X) != dtype:
+        X = beside(host(X).astype(dtype), X) if isinstance(X, _core.DeviceArray) else cast(X, dtype.name)
+    if X.__cuda_array_interface__.get("strides"):
+        xp, given = array_namespace(X), X
+        # Not a copy as the library makes it: that may keep columns one after the other.
+        X = xp.empty(given.shape, dtype=given.dtype, device=_arrays.device(given))
+        X[...] = given
+    return X
+
+
+def gpu_rows(who: str, X: Any, *, floats: bool = False) -> Any:
+    """X, on a GPU, as rows of float32, float64 or, unless `floats`, bool or uint8; refuses what is no matrix."""
+    dtype = dtype_of(X)
+    if dtype.kind not in "biuf":
+        raise TypeError(f"{who} is of type {dtype}, bool, integers or floats are needed")
+    if len(X.shape) != 2 or 0 in X.shape:
+        raise ValueError(f"{who} is of shape {tuple(X.shape)}, at least one row and one column are needed")
+    kept = dtype in ((np.float32, np.float64) if floats else (np.bool_, np.uint8, np.float32, np.float64))
+    return as_type(X, dtype if kept else np.dtype(np.float32))
+
+
+def take_rows(X: Any, rows: np.ndarray) -> Any:
+    """Rows by their numbers; of an array on a GPU, there."""
+    return _core.take_rows(X, np.ascontiguousarray(rows, np.int64)) if is_on_gpu(X) else X[rows]
+
+
+def head(X: Any, n: int) -> Any:
+    """The first n rows, NumPy's or sparse."""
+    return host(take_rows(X, np.arange(min(n, X.shape[0])))) if is_on_gpu(X) else X[:n]
+
+
+def zeros(shape: tuple[int, ...], dtype: np.dtype, like: Any) -> Any:
+    """In the library of `like`, on its GPU if it is on one."""
+    if not is_on_gpu(like) or isinstance(like, _core.DeviceArray):
+        return beside(np.zeros(shape, dtype), like)
+    xp = array_namespace(like)
+    return xp.zeros(shape, dtype=getattr(xp, dtype.name), device=_arrays.device(like))
+
+
+def transposed(X: Any) -> Any:
+    """X^T; of CuPy's, PyTorch's and NumPy's a view."""
+    return beside(X.numpy().T, X) if isinstance(X, _core.DeviceArray) else X.T
+
+
+def refuse_mixed(who: str, X: Any, name: str, other: Any) -> None:
+    """Refuse X where the other array, of this name, is in another place."""
+    if is_on_gpu(X) == is_on_gpu(other):
+        return
+    where = [f"on GPU {_gpu(a)}" if is_on_gpu(a) else "a NumPy array" for a in (X, other)]
+    raise ValueError(
+        f"{who}: X is {where[0]}, {name} is {where[1]}; move one to where the other is (cupy.asarray(X) to a GPU, "
+        "cupy.asnumpy(X) from it)"
+    )
 
 
 def returned(X: Any, *given: Any) -> Any:

@@ -15,7 +15,7 @@ from sklearn.utils import check_array
 
 from . import _core
 from ._callbacks import progress_bar
-from ._device import choose_device, is_on_gpu
+from ._device import as_type, beside, choose_device, gpu_rows, host, is_on_gpu, refuse_mixed, zeros
 from ._validation import check_choice, check_finite, check_flag, check_number, float_dtype, tell
 
 # Scikit-learn's names for the same minimiser stand for the fastest solver.
@@ -54,9 +54,10 @@ def sparse_encode(
     Parameters
     ----------
     X : array-like or CSR matrix of shape (n_samples, n_features)
-        float32 and float64 are kept, other types become float32. CSR is made dense a few rows at a time.
+        float32 and float64 are kept, other types become float32. CSR is made dense a few rows at a time. An array on a
+        GPU is coded there, and goes through the host only with a mask or a penalty of 0.
     dictionary : array-like of shape (n_components, n_features)
-        The atoms, in rows; of any norm.
+        The atoms, in rows; of any norm. Where X is.
     algorithm : {"auto", "cd", "fista", "ista"}, default="auto"
         "cd": coordinate descent over a working set whose codes are then solved for at once, the fastest by far and
         what "auto" is; "ista" (Daubechies, Defrise, De Mol 2004): proximal gradient steps, the lecture's algorithm;
@@ -84,14 +85,14 @@ def sparse_encode(
     verbose : int, default=0
         1 shows a progress bar.
     device : {"cpu", "cuda", "cuda:1", ...} or None, default=None
-        Where rows are coded; None: on the CPU. On a GPU "auto" is "fista", and "cd" does not run; rows are taken there
+        Where rows are coded; None: where X is. On a GPU "auto" is "fista", and "cd" does not run; rows are taken there
         in blocks. Steps are by bfloat16 products of split numbers as far as these resolve, then in float64: `tol` and
         gaps mean the same. RuntimeError says why there is no such GPU.
 
     Returns
     -------
     codes : array of shape (n_samples, n_components)
-        With exact zeros, in the type of X.
+        With exact zeros, in the type of X, and in its library where it is on a GPU.
     gaps : float64 array of shape (n_samples,), with return_gap
         Absolute duality gaps of these codes, rounded as they are. Codes in float32 are within about 1e-6 of their
         objective, whatever `tol`.
@@ -120,27 +121,26 @@ def sparse_encode(
     check_number(who, "tol", tol, Real, low=0)
     check_number(who, "max_iter", max_iter, Integral, low=0, high=2**31)
     check_flag(who, "positive", positive)
-    if is_on_gpu(X):
-        raise TypeError(
-            f"{who}: X is a {type(X).__module__}.{type(X).__name__} on a GPU; give it as "
-            "a NumPy array, with device='cuda'"
-        )
-    where, chosen = choose_solver(who, "algorithm", algorithm, device)
-    X = check_array(X, accept_sparse="csr", dtype="numeric", ensure_all_finite=False, input_name="X")
-    dtype = float_dtype(X)
-    D = np.ascontiguousarray(check_array(dictionary, dtype="numeric", input_name="dictionary"), dtype=dtype)
+    where, chosen = choose_solver(who, "algorithm", algorithm, device, X)
+    refuse_mixed(who, X, "the dictionary", dictionary)
+    given = X
+    if is_on_gpu(X) and (mask is not None or not host(alpha).all()):
+        X, dictionary = host(X), host(dictionary)  # the host's part in these is the larger one
+    X, D, dtype = _rows_and_atoms(who, X, dictionary)
     if X.shape[1] != D.shape[1]:
         raise ValueError(f"{who}: X has {X.shape[1]} columns, the dictionary {D.shape[1]}")
-    shape = (X.shape[0], len(D))
-    penalty = _penalty(alpha, shape)
-    observed = _observed(mask, X.shape)
-    check_finite(f"{who}: X", X, observed, advice="; say with mask what is observed")
-    codes = np.zeros(shape, dtype) if init is None else _start(init, shape, dtype, positive)
+    shape = (X.shape[0], D.shape[0])
+    penalty = _penalty(host(alpha), shape)
+    observed = None if mask is None else _observed(host(mask), X.shape)
+    _check_rows(f"{who}: X", X, observed)
+    codes = zeros(shape, dtype, X) if init is None else beside(_start(host(init), shape, dtype, positive), X)
     gaps = np.empty(shape[0])
     solve = _Solver(D, chosen, float(tol), int(max_iter), bool(positive), threads(who, n_jobs), where)
     left = 0
     with progress_bar(who, verbose) as progress:
-        for rows, x in row_blocks(X, dtype):
+        if is_on_gpu(X):
+            left = solve(X, penalty, None, codes, gaps, progress)
+        for rows, x in () if is_on_gpu(X) else row_blocks(X, dtype):
             there = None if observed is None else observed[rows]
             if there is not None:
                 x = np.where(there, x, 0)
@@ -152,7 +152,8 @@ def sparse_encode(
             "max_iter or a larger tol",
             ConvergenceWarning,
         )
-    return (codes, gaps) if return_gap else codes
+    codes = beside(codes, given)
+    return (codes, beside(gaps, given)) if return_gap else codes
 
 
 class _Solver:
@@ -182,7 +183,7 @@ class _Solver:
         return left
 
     def _lasso(self, x: Any, D: Any, alpha: Any, observed: Any, codes: Any, gaps: Any, progress: Any) -> int:
-        n_iter = np.zeros(len(x), np.int32)
+        n_iter = np.zeros(x.shape[0], np.int32)
         there = None if observed is None else np.ascontiguousarray(observed).view(np.uint8)
         return _core.lasso(
             x, D, np.ascontiguousarray(alpha), there, *self._options, codes, gaps, n_iter, self._threads, progress,
@@ -247,18 +248,38 @@ class _Solver:
         return left
 
 
-def choose_solver(who: str, name: str, algorithm: str, device: str | None) -> tuple[str, str]:
+def choose_solver(who: str, name: str, algorithm: str, device: str | None, X: Any = None) -> tuple[str, str]:
     """The device, and the solver that the parameter of this name stands for there."""
-    if device not in (None, "cpu") and algorithm not in ON_A_GPU:
+    if (device not in (None, "cpu") or is_on_gpu(X)) and algorithm not in ON_A_GPU:
         raise ValueError(
-            f"{who}: {name}={algorithm!r} does not run on device={device!r}; there 'fista', which 'auto' is, and "
-            "'ista' do"
+            f"{who}: {name}={algorithm!r} does not run on device={device or 'cuda'!r}; there 'fista', which 'auto' is, "
+            "and 'ista' do"
         )
-    where = choose_device(who, device)
+    where = choose_device(who, device, X)
     if where == "cpu":
         return where, ALGORITHMS.get(algorithm, "cd")  # "lars" of scikit-learn's dictionary learning, too
     _core.DeviceArray(np.zeros(1, np.float32), int(where.partition(":")[2]))  # one of several GPUs may not be there
     return where, ON_A_GPU[algorithm]
+
+
+def _rows_and_atoms(who: str, X: Any, dictionary: Any) -> tuple[Any, Any, np.dtype]:
+    """X, the dictionary in its type, and this type."""
+    if is_on_gpu(X):
+        X, D = gpu_rows(f"{who}: X", X, floats=True), gpu_rows(f"{who}: dictionary", dictionary, floats=True)
+        if not all(np.isfinite(part).all() for part in _core.summarise_columns(D)[:2]):
+            check_finite(f"{who}: dictionary", host(D))
+        return X, as_type(D, float_dtype(X)), float_dtype(X)
+    X = check_array(X, accept_sparse="csr", dtype="numeric", ensure_all_finite=False, input_name="X")
+    D = check_array(dictionary, dtype="numeric", input_name="dictionary")
+    return X, np.ascontiguousarray(D, dtype=float_dtype(X)), float_dtype(X)
+
+
+def _check_rows(who: str, X: Any, observed: Any) -> None:
+    if is_on_gpu(X):
+        if all(np.isfinite(part).all() for part in _core.summarise_columns(X)[:2]):
+            return
+        X = host(X)
+    check_finite(who, X, observed, advice="; say with mask what is observed")
 
 
 def _objective(x: np.ndarray, D: np.ndarray, alpha: np.ndarray, h: np.ndarray) -> np.ndarray:

@@ -13,6 +13,19 @@ from . import _core
 Model = tuple[np.ndarray, np.ndarray, np.ndarray]  # W (D, H), b, c
 
 
+def flat(weights: np.ndarray, visible_bias: np.ndarray, hidden_bias: np.ndarray) -> np.ndarray:
+    """All parameters in one vector: a copy."""
+    return np.concatenate([weights.ravel(), visible_bias, hidden_bias])
+
+
+def parts(vector: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The weights and biases in such a vector: views. Three empty ones of an empty vector."""
+    n_visible, n_hidden = shape if vector.size else (0, 0)
+    n_weights = n_visible * n_hidden
+    weights, visible_bias, hidden_bias = np.split(vector, [n_weights, n_weights + n_visible])
+    return weights.reshape(n_visible, n_hidden), visible_bias, hidden_bias
+
+
 def exchange(model: Model, columns: np.ndarray) -> None:
     """In place, the same machine over 1 - v in these columns: v W = (1 - v)(-W) + W. Also for velocities."""
     weights, visible_bias, hidden_bias = model

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from . import _categories, _core
+from ._device import as_type, dtype_of, host, is_on_gpu
 from ._units import Block, block_pairs
 
 LIKELIHOODS = ("bernoulli", "gaussian", "laplace", "categorical", "poisson")
@@ -123,13 +124,23 @@ class OutputColumns:
         return rows
 
     def encode(self, who: str, X: Any, dtype: np.dtype) -> _core.States:
-        """X as the core reads it, checked: a dense array of dtype, or sparse rows of a CSR matrix."""
-        if X.dtype.kind not in "biuf":
-            raise TypeError(f"{who} is of type {X.dtype}, bool, integers or floats are needed")
+        """X as the core reads it, checked: an array of dtype, on a GPU if X is, or sparse rows of a CSR matrix."""
+        if dtype_of(X).kind not in "biuf":
+            raise TypeError(f"{who} is of type {dtype_of(X)}, bool, integers or floats are needed")
         columns = self.of_width(X.shape[1])
         if X.shape[1] != columns.n_columns:
             raise ValueError(f"{who} has {X.shape[1]} columns, the model has {self.n_columns}")
+        if is_on_gpu(X):
+            return columns._on_gpu(who, X, dtype)
         return columns._sparse(who, X, dtype) if sp.issparse(X) else columns._dense(who, X, dtype)
+
+    def _on_gpu(self, who: str, X: Any, dtype: np.dtype) -> _core.States:
+        least, greatest, _, _ = _core.summarise_columns(X)
+        most = np.finfo(dtype).max
+        limits = [(block.columns, *self._range(block.type)) for block in self.blocks] + [(slice(None), -most, most)]
+        if not all((least[part] >= low).all() and (greatest[part] <= high).all() for part, low, high in limits):
+            self._dense(who, host(X), dtype)  # says what is wrong, and where
+        return _core.States.from_dense(as_type(X, dtype))
 
     def _dense(self, who: str, X: np.ndarray, dtype: np.dtype) -> _core.States:
         for block in self.blocks:
@@ -207,9 +218,13 @@ class OutputColumns:
     def _all_good(self, kind: str, part: np.ndarray) -> bool:
         """Without arrays as large as X: NaN makes both limits NaN."""
         low, high = part.min(), part.max()
-        least = 0 if kind in _NEEDED and self.check_range else -np.inf
-        most = 1 if kind == "bernoulli" and self.check_range else np.inf
+        least, most = self._range(kind)
         return bool(np.isfinite(low) and np.isfinite(high) and low >= least and high <= most)
+
+    def _range(self, kind: str) -> tuple[float, float]:
+        if not self.check_range:
+            return -np.inf, np.inf
+        return 0.0 if kind in _NEEDED else -np.inf, 1.0 if kind == "bernoulli" else np.inf
 
     @staticmethod
     def _refuse(who: str, value: Any, row: int, column: int, kind: str) -> None:
@@ -254,13 +269,15 @@ class OutputColumns:
     def limits(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Least and greatest value of every column of the network: what salt and pepper are."""
         low, high = np.zeros(self.n_units), np.ones(self.n_units)
+        if is_on_gpu(X):
+            least, most, _, _ = _core.summarise_columns(X)
+        else:
+            least, most = (
+                part.toarray().ravel() if sp.issparse(part) else part for part in (X.min(axis=0), X.max(axis=0))
+            )
         for block in self.blocks:
             if block.type in ("gaussian", "laplace", "poisson"):
-                part = X[:, block.columns]
-                least, most = part.min(axis=0), part.max(axis=0)
-                if sp.issparse(part):
-                    least, most = least.toarray().ravel(), most.toarray().ravel()
-                low[block.units], high[block.units] = least, most
+                low[block.units], high[block.units] = least[block.columns], most[block.columns]
         return low, high
 
 

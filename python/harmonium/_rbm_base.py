@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,27 +15,15 @@ from sklearn.utils.validation import validate_data
 
 from . import _core
 from ._callbacks import CallbackMixin, EpochLoop, epoch_loop
-from ._device import choose_device
-from ._mirror import TrainingSide, exchange
+from ._device import beside, choose_device, gpu_rows, host, is_on_gpu, refuse_mixed
+from ._mirror import TrainingSide, exchange, flat, parts
 from ._rbm_sampling import new_seed
 from ._rbm_scores import ScoringRBM
 from ._validation import bit_words, check_choice, check_flag, check_number, check_X, float_dtype, states
 
 _HARDLY = 0.005  # of a mean activity: the unit is taken to be always off, or on
 _NO_WEIGHT = 0.001  # all weights start ten times larger
-
-
-def _flat(weights: np.ndarray, visible_bias: np.ndarray, hidden_bias: np.ndarray) -> np.ndarray:
-    """All parameters in one vector: a copy."""
-    return np.concatenate([weights.ravel(), visible_bias, hidden_bias])
-
-
-def _parts(flat: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The weights and biases in such a vector: views. Three empty ones of an empty vector."""
-    n_visible, n_hidden = shape if flat.size else (0, 0)
-    n_weights = n_visible * n_hidden
-    weights, visible_bias, hidden_bias = np.split(flat, [n_weights, n_weights + n_visible])
-    return weights.reshape(n_visible, n_hidden), visible_bias, hidden_bias
+_ON_THE_GPU_OF_X = ("components_", "intercept_visible_", "intercept_hidden_")
 
 
 class BaseRBM(CallbackMixin, ScoringRBM):
@@ -68,7 +57,8 @@ class BaseRBM(CallbackMixin, ScoringRBM):
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
-            States, 0 or 1 (of any dtype, packed to bits once), or probabilities in [0, 1] such as grey pixels.
+            States, 0 or 1 (of any dtype, packed to bits once), or probabilities in [0, 1] such as grey pixels. An array
+            on a GPU is trained on there, and is not copied to the host.
         y : ignored
 
         Returns
@@ -150,13 +140,17 @@ class BaseRBM(CallbackMixin, ScoringRBM):
         """All checks of parameters and X; nothing is changed."""
         self._check_parameters()
         who = f"{type(self).__name__}.{'fit' if fresh else 'partial_fit'}"
-        checked = (
-            check_array(
+        choose_device(who, self.device, X)
+        if not fresh:
+            refuse_mixed(who, X, "components_ of the model", self.components_)
+        if is_on_gpu(X):
+            checked = gpu_rows(f"{who}: X", X)
+        elif fresh:
+            checked = check_array(
                 X, accept_sparse="csr", dtype="numeric", ensure_all_finite=False, estimator=self, input_name="X"
             )
-            if fresh
-            else check_X(self, X, reset=False)
-        )
+        else:
+            checked = check_X(self, X, reset=False)
         dtype = float_dtype(checked) if fresh else self._model()[0].dtype
         if not fresh and checked.shape[1] != self.components_.shape[1]:
             raise ValueError(f"{who}: X has {checked.shape[1]} columns, the model has {self.components_.shape[1]}")
@@ -197,6 +191,16 @@ class BaseRBM(CallbackMixin, ScoringRBM):
             "_n_draws": 0,
         }
 
+    def _model(self, *, writeable: bool = False) -> Any:
+        """As in `SamplingRBM`; of arrays on a GPU, copies on the host."""
+        if any(is_on_gpu(getattr(self, name, None)) for name in _ON_THE_GPU_OF_X):
+            return copy.copy(self)._model(writeable=writeable)
+        return super()._model(writeable=writeable)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Arrays on a GPU as NumPy's: whoever reads them may have none."""
+        return {name: host(value) if is_on_gpu(value) else value for name, value in super().__getstate__().items()}
+
     def _train(self, data: Any, n_epochs: int, X: Any, y: Any) -> Any:
         weights, visible_bias, hidden_bias = self._model(writeable=True)
         n_features, n_components = weights.shape
@@ -210,18 +214,23 @@ class BaseRBM(CallbackMixin, ScoringRBM):
         visible_offset = self._own("visible_offset_", (n_features,), dtype)
         hidden_offset = self._own("hidden_offset_", (n_components,), dtype)
         chains = self._chains(data, self._own("h_samples_", (-1, n_components), dtype))
-        model = _flat(weights, visible_bias, hidden_bias)
+        model = flat(weights, visible_bias, hidden_bias)
         velocity, last = self._velocity_of(model), self._last_step(model)
         mirrored = np.array(self._mirrored)
         if mirrored.any() and not self.centering:  # only a centred gradient is the same on both sides
             for parameters in (last, velocity):
                 if parameters.size:
-                    exchange(_parts(parameters, weights.shape), _core.unpack(mirrored, n_features)[0].astype(bool))
+                    exchange(parts(parameters, weights.shape), _core.unpack(mirrored, n_features)[0].astype(bool))
             mirrored[:] = 0
         begins = not getattr(self, "_initialised", True) and bool(self.centering)
         side = TrainingSide((weights, visible_bias, hidden_bias), visible_offset, mirrored, begins, self._kept)
-        self.components_ = weights.T
-        self.intercept_visible_, self.intercept_hidden_ = visible_bias, hidden_bias
+
+        def show() -> None:
+            """Weights and biases as attributes: what the core trains itself, or copies of it on X's GPU."""
+            for name, array in zip(_ON_THE_GPU_OF_X, (weights.T, visible_bias, hidden_bias), strict=True):
+                setattr(self, name, beside(array, X))
+
+        show()
         self.visible_offset_, self.hidden_offset_ = visible_offset, hidden_offset
         self.n_features_in_ = self._columns(n_features)
 
@@ -242,7 +251,7 @@ class BaseRBM(CallbackMixin, ScoringRBM):
             self._initialised = bool(counters[2])
             side.give_back()
             self._kept = side.keep().astype(dtype, copy=False)
-            self._mean = _flat(weights, visible_bias, hidden_bias) if self.averaging else last
+            self._mean = flat(weights, visible_bias, hidden_bias) if self.averaging else last
             new = dict(zip(names, quantities[: self.n_iter_ - first].T.tolist(), strict=True))
             none = [np.nan] * (self.n_iter_ - first)
             self.history_ = {name: values + new.get(name, none) for name, values in before.items()}
@@ -250,6 +259,8 @@ class BaseRBM(CallbackMixin, ScoringRBM):
 
         def on_epoch() -> bool:
             catch_up()
+            if is_on_gpu(X):
+                show()
             now = dict(zip(names, quantities[self.n_iter_ - first - 1].tolist(), strict=True))
             return loop.epoch_end(now, self._fitted_attributes)
 
@@ -257,14 +268,16 @@ class BaseRBM(CallbackMixin, ScoringRBM):
         with epoch_loop(self, n_epochs, X=X, y=y) as loop:
             try:
                 self._run(
-                    data, side.model, _parts(last, weights.shape),
-                    (side.visible_offset, hidden_offset, mirrored), _parts(velocity, weights.shape), chains,
+                    data, side.model, parts(last, weights.shape),
+                    (side.visible_offset, hidden_offset, mirrored), parts(velocity, weights.shape), chains,
                     (counters, travelled, quantities), on_epoch,
                 )  # fmt: skip
             except _core.DivergenceError as error:
                 raise _core.DivergenceError(f"{type(self).__name__}: {error}") from None
             finally:
                 catch_up()
+                if is_on_gpu(X):
+                    show()
         self._warn_of_saturation()
         return self
 
@@ -289,7 +302,7 @@ class BaseRBM(CallbackMixin, ScoringRBM):
             self.method, self.n_gibbs_steps, self.batch_size, self._rate(), *self._schedule(),
             float(self.averaging or 0), float(self.momentum), float(self.weight_decay), bool(self.centering),
             bool(self.shuffle), bool(self.draw_data), 1000.0 if self.check_range else np.inf, self._seed, on_epoch,
-            choose_device(type(self).__name__, self.device),
+            choose_device(type(self).__name__, self.device) if data.gpu < 0 else f"cuda:{data.gpu}",
         )  # fmt: skip
 
     def _quantities(self, data: Any) -> tuple[str, ...]:
@@ -311,10 +324,11 @@ class BaseRBM(CallbackMixin, ScoringRBM):
         l1 = float(getattr(self, "l1", 0))
         # A penalty that wins drives weights to and fro across 0; without one, small weights are only how a unit began.
         none = max(_NO_WEIGHT, 1.1 * l1 * self._rate()) if l1 or self.weight_decay else 0.0
-        dead = int((np.abs(self.components_).max(axis=1) < none).sum())
-        if 10 * dead > len(self.components_):
+        weights = host(self.components_)
+        dead = int((np.abs(weights).max(axis=1) < none).sum())
+        if 10 * dead > len(weights):
             warnings.warn(
-                f"{type(self).__name__}: {dead} of {len(self.components_)} hidden units have no weight of "
+                f"{type(self).__name__}: {dead} of {len(weights)} hidden units have no weight of "
                 f"{none:g} or more, they tell nothing about the data; try smaller penalties "
                 f"(weight_decay={self.weight_decay:g}, l1={l1:g}) or fewer n_components",
                 UserWarning,

@@ -120,7 +120,7 @@ class UnitsRBM(UnitScoresRBM):
         X : array-like or CSR matrix of shape (n_samples, n_features)
             bernoulli: 0 or 1 of any dtype, or probabilities in [0, 1] such as grey pixels. gaussian: real numbers, best
             standardised. categorical: integer codes, or one-hot. count: how often each word occurs. With
-            `allow_missing`, NaN where an entry is not known.
+            `allow_missing`, NaN where an entry is not known. An array on a GPU is trained on there, see `device`.
         y : ignored
         sample_weight : array-like of shape (n_samples,) or None
             Weights of the rows in the log-likelihood that is maximised, at least 0; None: all 1.
@@ -173,11 +173,11 @@ class UnitsRBM(UnitScoresRBM):
             return self._check_fit(X, fresh=fresh)
         self._check_parameters()
         who = f"{type(self).__name__}.{'fit' if fresh else 'partial_fit'}"
-        if choose_device(who, self.device) != "cpu":
+        if choose_device(who, self.device, X) != "cpu":
             raise ValueError(
-                f"{who}: device={self.device!r} trains bernoulli units by method='cd' or 'pcd' without l1, "
+                f"{who}: device={self.device or 'cuda'!r} trains bernoulli units by method='cd' or 'pcd' without l1, "
                 f"sparsity_cost, missing entries or sample_weight; visible={self.visible!r:.60}, "
-                f"hidden={self.hidden!r}, method={self.method!r} and these run with device=None or 'cpu'"
+                f"hidden={self.hidden!r}, method={self.method!r} and these take NumPy arrays and device=None or 'cpu'"
             )
         sparse = "csr" if self.__sklearn_tags__().input_tags.sparse else False
         if fresh:

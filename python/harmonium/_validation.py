@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from sklearn.utils.validation import validate_data
 
 from . import _core
+from ._device import as_type, dtype_of, gpu_rows, host, is_on_gpu
 
 # Rows that are converted at a time where the core cannot read the input as it stands: the copy stays small.
 _ROWS_AT_A_TIME = 4096
@@ -21,7 +22,8 @@ _READ_AS_THEY_STAND = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.flo
 
 def float_dtype(X: Any) -> np.dtype:
     """float64 for float64, float32 for everything else: the floating type in which a model of X works."""
-    return np.dtype(np.float64 if X.dtype.kind == "f" and X.dtype.itemsize >= 8 else np.float32)
+    dtype = dtype_of(X)
+    return np.dtype(np.float64 if dtype.kind == "f" and dtype.itemsize >= 8 else np.float32)
 
 
 def model_dtype(X: Any) -> np.dtype:
@@ -79,6 +81,11 @@ def tell(message: str, category: type[Warning] = UserWarning) -> None:
 
 def check_X(estimator: Any, X: Any, *, reset: bool) -> Any:
     """scikit-learn's checks of shape, type and feature names, without its copies: the dtype stays as it is."""
+    if is_on_gpu(X):
+        raise TypeError(
+            f"{type(estimator).__name__}: X is an array on a GPU where this method takes NumPy's; move it by "
+            "cupy.asnumpy(X), or on the way of its own library"
+        )
     return validate_data(
         estimator, X, reset=reset, accept_sparse="csr", dtype="numeric", order=None, ensure_all_finite=False
     )
@@ -112,8 +119,11 @@ def _name(value: Any) -> str:
 def states(who: str, X: Any, dtype: np.dtype, *, check_range: bool = True) -> _core.States:
     """The states in X: bits where all are 0 or 1, sparse rows of a CSR matrix, else a dense array of dtype.
 
-    Raises ValueError with row and column for NaN, infinity and, with check_range, values outside [0, 1].
+    Raises ValueError with row and column for NaN, infinity and, with check_range, values outside [0, 1]. An array on a
+    GPU stays there.
     """
+    if is_on_gpu(X):
+        return _on_gpu(who, X, dtype, check_range)
     if X.dtype.kind not in "biuf":
         raise TypeError(f"{who} is of type {X.dtype}, bool, integers or floats are needed")
     return _sparse(who, X, dtype, check_range) if sp.issparse(X) else _dense(who, X, dtype, check_range)
@@ -150,6 +160,17 @@ def _dense(who: str, X: np.ndarray, dtype: np.dtype, check_range: bool) -> _core
     if _pack(who, X, words, check_range):
         return _core.States.from_bits(words, X.shape[1])
     return _core.States.from_dense(np.ascontiguousarray(X, dtype=dtype))
+
+
+def _on_gpu(who: str, X: Any, dtype: np.dtype, check_range: bool) -> _core.States:
+    X = gpu_rows(who, X)
+    least, greatest, _, binary = _core.summarise_columns(X)
+    if binary:
+        return _core.States.from_bits(_core.pack_rows(X), X.shape[1])
+    low, high = (0, 1) if check_range else (np.finfo(np.float64).min, np.finfo(np.float64).max)
+    if not ((least >= low).all() and (greatest <= high).all()):
+        _dense(who, host(X), dtype, check_range)  # says what is wrong, and where
+    return _core.States.from_dense(as_type(X, dtype))
 
 
 def _sparse(who: str, X: Any, dtype: np.dtype, check_range: bool) -> _core.States:

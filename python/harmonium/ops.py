@@ -15,18 +15,19 @@ import numpy as np
 import scipy.sparse as sp
 
 from . import _core
-from ._device import choose_device, is_on_gpu, moved, numbers, returned
+from ._device import beside, choose_device, dtype_of, gpu_rows, host, is_on_gpu, moved, numbers, returned, zeros
 from ._validation import bit_words, states
 
 __all__ = ["bernoulli", "binary_gemm", "binary_gemm_tn", "gemm", "pack_bits", "shrink", "uniform", "unpack_bits"]
 
 
-def pack_bits(X: Any) -> np.ndarray:
+def pack_bits(X: Any, *, device: str | None = None) -> Any:
     """Pack a matrix of zeros and ones into words.
 
     Parameters
     ----------
     X : array (n, k) of bool, integers or floats, all 0 or 1
+    device : None (where X is), "cpu", "cuda" or "cuda:1"
 
     Returns
     -------
@@ -44,11 +45,30 @@ def pack_bits(X: Any) -> np.ndarray:
     >>> pack_bits(np.array([[1, 0, 1]]))
     array([[5]], dtype=uint64)
     """
-    return bit_words("pack_bits: X", np.asarray(X))
+    place = choose_device("pack_bits", device, X)
+    if place == "cpu":
+        return bit_words("pack_bits: X", np.asarray(X))
+    X = X if is_on_gpu(X) else np.asarray(X)
+    if 0 in X.shape:
+        return returned(zeros((X.shape[0], -(-X.shape[1] // 64)), np.dtype(np.uint64), moved(X, place)), X)
+    rows = gpu_rows("pack_bits: X", moved(X, place))
+    if not _core.summarise_columns(rows)[3]:
+        bit_words("pack_bits: X", host(rows))  # says what is wrong, and where
+    return returned(_core.pack_rows(rows), X)
 
 
-def unpack_bits(words: np.ndarray, n_columns: int) -> np.ndarray:
+def unpack_bits(words: Any, n_columns: int, *, device: str | None = None) -> Any:
     """The zeros and ones in words, as float32 (n, n_columns). The inverse of `pack_bits`.
+
+    Parameters
+    ----------
+    words : uint64 array (n, ceil(n_columns / 64))
+    n_columns : int
+    device : None (where words are), "cpu", "cuda" or "cuda:1"
+
+    Returns
+    -------
+    X : float32 array (n, n_columns)
 
     Examples
     --------
@@ -57,7 +77,10 @@ def unpack_bits(words: np.ndarray, n_columns: int) -> np.ndarray:
     >>> unpack_bits(pack_bits(np.array([[1, 0, 1]])), 3)
     array([[1., 0., 1.]], dtype=float32)
     """
-    return _core.unpack(words, n_columns)
+    place = choose_device("unpack_bits", device, words)
+    if place == "cpu":
+        return _core.unpack(words, n_columns)
+    return returned(_core.unpack_rows(moved(words, place), n_columns), words)
 
 
 def uniform(
@@ -116,18 +139,21 @@ def gemm(A: Any, B: Any, *, transpose_a: bool = False, transpose_b: bool = False
     return returned(C, A, B)
 
 
-def binary_gemm(A: Any, B: np.ndarray, *, transpose_b: bool = False, n_columns: int | None = None) -> np.ndarray:
+def binary_gemm(
+    A: Any, B: Any, *, transpose_b: bool = False, n_columns: int | None = None, device: str | None = None
+) -> Any:
     """A op(B) for A of zeros and ones, without multiplications.
 
     Sums of the rows of op(B) at the set bits of A: by look-up in tables of subset sums ("four Russians":
     Arlazarov, Dinic, Kronrod, Faradzev 1970) or row by row, whichever is cheaper. As exact as any summation
-    in the type of B.
+    in the type of B. On a GPU a product by bfloat16 tensor cores, in which A is exact and B the sum of three parts.
 
     Parameters
     ----------
-    A : packed words (n, ceil(k / 64)) with n_columns=k, or an array or CSR matrix (n, k)
+    A : packed words (n, ceil(k / 64)) with n_columns=k, or an array or, on the CPU, CSR matrix (n, k)
     B : array (k, m), or (m, k) with transpose_b; float32 or float64
     n_columns : int, needed where A is words
+    device : None (where the arrays are), "cpu", "cuda" or "cuda:1"
 
     Returns
     -------
@@ -140,17 +166,20 @@ def binary_gemm(A: Any, B: np.ndarray, *, transpose_b: bool = False, n_columns: 
     >>> binary_gemm(np.array([[1, 0, 1]]), np.array([[1.0], [2.0], [4.0]]))
     array([[5.]])
     """
-    B = numbers(B)
-    return _core.binary_gemm(_bits(A, B.dtype, n_columns), B, transpose_b)
+    place = choose_device("binary_gemm", device, B)
+    B_there = moved(numbers(B), place)
+    bits = _bits("binary_gemm", A, B_there, n_columns, device)
+    return returned(_core.binary_gemm(bits, B_there, transpose_b), A, B)
 
 
-def binary_gemm_tn(A: Any, B: np.ndarray, *, n_columns: int | None = None) -> np.ndarray:
+def binary_gemm_tn(A: Any, B: Any, *, n_columns: int | None = None, device: str | None = None) -> Any:
     """A^T B for A of zeros and ones: the gradient's product, which contracts over the batch.
 
     Parameters
     ----------
     A : packed words (n, ceil(k / 64)) with n_columns=k, or an array (n, k)
     B : array (n, m), float32 or float64
+    device : None (where the arrays are), "cpu", "cuda" or "cuda:1"
 
     Returns
     -------
@@ -164,11 +193,13 @@ def binary_gemm_tn(A: Any, B: np.ndarray, *, n_columns: int | None = None) -> np
     array([[3.],
            [2.]])
     """
-    B = numbers(B)
-    return _core.binary_gemm_tn(_bits(A, B.dtype, n_columns), B)
+    place = choose_device("binary_gemm_tn", device, B)
+    B_there = moved(numbers(B), place)
+    bits = _bits("binary_gemm_tn", A, B_there, n_columns, device)
+    return returned(_core.binary_gemm_tn(bits, B_there), A, B)
 
 
-def shrink(X: np.ndarray, a: Any, *, positive: bool = False) -> np.ndarray:
+def shrink(X: Any, a: Any, *, positive: bool = False, device: str | None = None) -> Any:
     """Soft thresholding, sign(x) max(abs(x) - a, 0): the h that minimises 0.5 (h - x)^2 + a abs(h).
 
     The proximal operator of the l1 norm (Daubechies, Defrise, De Mol 2004), the step by which the lasso is solved.
@@ -179,6 +210,7 @@ def shrink(X: np.ndarray, a: Any, *, positive: bool = False) -> np.ndarray:
     a : float, or array (k,) of one for each column; not negative
     positive : bool, default=False
         Whether h must not be negative: max(x - a, 0).
+    device : None (where X is), "cpu", "cuda" or "cuda:1"
 
     Returns
     -------
@@ -191,13 +223,17 @@ def shrink(X: np.ndarray, a: Any, *, positive: bool = False) -> np.ndarray:
     >>> shrink(np.array([[3.0, -2.0, 0.5]]), 1.0)
     array([[ 2., -1.,  0.]])
     """
-    X = numbers(X)
-    if X.ndim != 2:
-        raise ValueError(f"shrink: X has {X.ndim} dimensions, 2 are needed")
-    thresholds = np.asarray(a, dtype=X.dtype)
-    if thresholds.shape not in ((), (X.shape[1],)):
-        raise ValueError(f"shrink: a is {thresholds.shape}, a number or ({X.shape[1]},) is needed")
-    return _core.shrink(X, np.ascontiguousarray(np.broadcast_to(thresholds, X.shape[1])), positive)
+    place = choose_device("shrink", device, X)
+    there = moved(numbers(X), place)
+    if len(there.shape) != 2:
+        raise ValueError(f"shrink: X has {len(there.shape)} dimensions, 2 are needed")
+    n = there.shape[1]
+    thresholds = a if is_on_gpu(a) else np.asarray(a, dtype=dtype_of(there))
+    if tuple(thresholds.shape) not in ((), (n,)):
+        raise ValueError(f"shrink: a is {tuple(thresholds.shape)}, a number or ({n},) is needed")
+    if not is_on_gpu(thresholds) and (device or not thresholds.shape):  # a number is nowhere
+        thresholds = moved(np.ascontiguousarray(np.broadcast_to(thresholds, n)), place)
+    return returned(_core.shrink(there, thresholds, positive), X)
 
 
 def bernoulli(
@@ -241,7 +277,16 @@ def bernoulli(
     return returned(p, activation, bias), returned(words, activation, bias)
 
 
-def _bits(A: Any, dtype: np.dtype, n_columns: int | None) -> _core.States:
+def _bits(who: str, A: Any, B: Any, n_columns: int | None, device: str | None) -> _core.States:
+    """A as states; where `device` moves NumPy's, beside B."""
     if n_columns is not None:
-        return _core.States.from_bits(np.ascontiguousarray(A, dtype=np.uint64), n_columns)
-    return states("binary_gemm: A", A if sp.issparse(A) else np.asarray(A), dtype)
+        words = A if is_on_gpu(A) else np.ascontiguousarray(A, dtype=np.uint64)
+        return _core.States.from_bits(beside(words, B) if device else words, n_columns)
+    if sp.issparse(A) and is_on_gpu(B):
+        raise ValueError(f"{who}: A is a sparse matrix; on a GPU give it as an array, or as words of pack_bits")
+    given = states(f"{who}: A", A if sp.issparse(A) or is_on_gpu(A) else np.asarray(A), dtype_of(B))
+    if not device or not is_on_gpu(B) or is_on_gpu(A):
+        return given
+    if given.is_bits():
+        return _core.States.from_bits(beside(given.words(), B), given.cols)
+    return _core.States.from_dense(beside(np.asarray(A, dtype=dtype_of(B)), B))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from ._device import host
 from ._drawing import axes_column, draw_mosaic, pyplot, resolve_shape, stack
 from ._plot_codes import CodesDisplay, ReconstructionDisplay
 
@@ -144,7 +145,7 @@ class FiltersDisplay:
         display : FiltersDisplay
         """
         check_is_fitted(estimator, "components_")
-        weights = np.asarray(estimator.components_)
+        weights = host(estimator.components_)
         shape = resolve_shape("FiltersDisplay", weights.shape[1], image_shape)
         if units is None:
             # Stable, so that units of equal norm keep their order and the picture is reproducible.

@@ -2,9 +2,8 @@
 #include <utility>
 
 #include "autoencoder_words.hpp"
-#include "binding.hpp"
-#include "device_array.hpp"
 #include "harmonium/autoencoder.hpp"
+#include "py_states.hpp"
 
 namespace harmonium_python {
 
@@ -73,10 +72,10 @@ void train(const AutoencoderModel& model, const PyStates& x, const py::object& v
     state.rate_factor = *factor;
     const Matrix<double> recorded = mutable_matrix(quantities);
     require(recorded.cols == 3, "quantities of ", recorded.cols, " columns where 3 are needed");
-    const States<T> rows = x.view<T>();
+    const States<T> rows = x.view<T>(where);
     PyStates held;
     if (!validation.is_none()) held = validation.cast<PyStates>();
-    const States<T> held_out = validation.is_none() ? States<T>(Matrix<const T>(nullptr, 0, model.visible())) : held.view<T>();
+    const States<T> held_out = validation.is_none() ? States<T>(Matrix<const T>(nullptr, 0, model.visible())) : held.view<T>(where);
     std::int64_t row = 0;
     py::gil_scoped_release release;
     InterruptibleContext context(py::none(), 0, where);
@@ -102,19 +101,21 @@ double loss(const AutoencoderModel& model, const PyStates& x, const Array<T>& th
     Array<T> into;
     if (!gradient.is_none()) into = py::reinterpret_borrow<Array<T>>(gradient);
     T* out = gradient.is_none() ? nullptr : mutable_vector(into, model.n_parameters);
-    const States<T> rows = x.view<T>();
+    const States<T> rows = x.view<T>(where);
     py::gil_scoped_release release;
     InterruptibleContext context(py::none(), 0, where);
     return autoencoder_loss<T>(context, model, rows, own.options, parameters, out);
 }
 
+// Where x is: NumPy's, or x's library's on its GPU.
 template <class T, void (*Function)(Context&, const AutoencoderModel&, const T*, const States<T>&, Matrix<T>)>
-Array<T> mapped(const AutoencoderModel& model, const Array<T>& theta, const PyStates& x, std::int64_t columns, const std::string& device) {
+AnyArray<T> mapped(const AutoencoderModel& model, const Array<T>& theta, const PyStates& x, std::int64_t columns, const std::string& device) {
     const Device where = device_of(device);
     const T* parameters = vector(theta, model.n_parameters);
-    Array<T> out = new_matrix<T>(x.rows, columns);
-    const Matrix<T> view = mutable_matrix(out);
-    const States<T> rows = x.view<T>();
+    const Given given = x.array();
+    const AnyArray<T> out = (given.on_gpu ? Place("autoencoder", {{"x", &given}}) : Place(Device())).template empty<T>({x.rows, columns});
+    const Matrix<T> view = out.matrix();
+    const States<T> rows = x.view<T>(where);
     py::gil_scoped_release release;
     InterruptibleContext context(py::none(), 0, where);
     Function(context, model, parameters, rows, view);
@@ -127,7 +128,7 @@ Array<double> per_row(const AutoencoderModel& model, const Array<T>& theta, cons
     const T* parameters = vector(theta, model.n_parameters);
     Array<double> out(static_cast<py::ssize_t>(x.rows));
     double* values = out.mutable_data();
-    const States<T> rows = x.view<T>();
+    const States<T> rows = x.view<T>(where);
     py::gil_scoped_release release;
     InterruptibleContext context(py::none(), 0, where);
     Function(context, model, parameters, rows, values);

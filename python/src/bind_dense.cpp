@@ -3,13 +3,13 @@
 #include <utility>
 
 #include "autoencoder_words.hpp"
-#include "binding.hpp"
 #include "harmonium/compress.hpp"
 #include "harmonium/contraction.hpp"
 #include "harmonium/corrupt.hpp"
 #include "harmonium/dense.hpp"
 #include "harmonium/update.hpp"
 #include "harmonium/weight_step.hpp"
+#include "py_states.hpp"
 
 namespace harmonium_python {
 

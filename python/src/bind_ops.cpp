@@ -1,13 +1,14 @@
 #include <string>
 
-#include "device_array.hpp"
 #include "harmonium/bernoulli.hpp"
 #include "harmonium/binary_gemm.hpp"
+#include "harmonium/device_rows.hpp"
 #include "harmonium/gemm.hpp"
 #include "harmonium/elementwise.hpp"
 #include "harmonium/pack.hpp"
 #include "harmonium/random.hpp"
 #include "harmonium/rbm_step.hpp"
+#include "py_states.hpp"
 
 namespace harmonium_python {
 
@@ -37,28 +38,27 @@ AnyArray<T> py_gemm(const AnyArray<T>& a, bool transpose_a, const AnyArray<T>& b
 }
 
 template <class T>
-Array<T> py_binary_gemm(const PyStates& a, const Array<T>& b, bool transpose_b) {
-    const Matrix<const T> b_view = matrix(b);
-    const States<T> a_view = a.view<T>();
-    Array<T> out = new_matrix<T>(a.rows, transpose_b ? b_view.rows : b_view.cols);
-    const Matrix<T> out_view = mutable_matrix(out);
-    py::gil_scoped_release release;
-    Context context;
-    binary_gemm<T>(context, a_view, b_view, transpose_b, false, out_view);
+AnyArray<T> py_binary_gemm(const PyStates& a, const AnyArray<T>& b, bool transpose_b) {
+    const Given given = a.array();
+    const Place place = a.kind == PyStates::sparse ? Place("binary_gemm", {{"B", &b}}) : Place("binary_gemm", {{"B", &b}, {"A", &given}});
+    const Matrix<const T> b_view = b.matrix();
+    const States<T> a_view = a.view<T>(place.device());
+    const AnyArray<T> out = place.empty<T>({a.rows, transpose_b ? b_view.rows : b_view.cols});
+    place.compute([&](Context& context) { binary_gemm<T>(context, a_view, b_view, transpose_b, false, out.matrix()); });
     return out;
 }
 
 template <class T>
-Array<T> py_binary_gemm_tn(const PyStates& a, const Array<T>& b) {
-    const Matrix<const T> b_view = matrix(b);
-    Array<T> out = new_matrix<T>(a.cols, b_view.cols);
-    const Matrix<T> out_view = mutable_matrix(out);
-    const ConstBitMatrix a_view = a.view<T>().bits;
-    require(a_view.data != nullptr, "binary_gemm_tn: A must be bits");
-    std::vector<std::uint64_t> transposed(a.cols * BitMatrix::words_for(a.rows));
-    py::gil_scoped_release release;
-    Context context;
-    binary_gemm_tn<T>(context, a_view, b_view, false, out_view, BitMatrix(transposed.data(), a.cols, a.rows));
+AnyArray<T> py_binary_gemm_tn(const PyStates& a, const AnyArray<T>& b) {
+    require(a.kind == PyStates::packed, "binary_gemm_tn: A must be bits");
+    const Place place("binary_gemm_tn", {{"B", &b}, {"A", &a.words}});
+    const Matrix<const T> b_view = b.matrix();
+    const AnyArray<T> out = place.empty<T>({a.cols, b_view.cols});
+    const bool here = place.device().kind == Device::Kind::cpu;
+    std::vector<std::uint64_t> transposed(here ? a.cols * BitMatrix::words_for(a.rows) : 0);
+    place.compute([&](Context& context) {
+        binary_gemm_tn<T>(context, a.words.bits(a.cols), b_view, false, out.matrix(), BitMatrix(transposed.data(), a.cols, a.rows));
+    });
     return out;
 }
 
@@ -183,12 +183,53 @@ void bind_pack(py::module_& m) {
           py::arg("first_row"));
 }
 
+// What an array on a GPU holds: (least, greatest, mean) of every column, and whether all is 0 or 1.
+template <class T>
+py::tuple py_summarise_columns(const AnyArray<T>& x) {
+    const Place place("summarise_columns", {{"x", &x}});
+    const Matrix<const T> rows = x.matrix();
+    ColumnSummary found;
+    place.compute([&](Context& context) { found = summarise_columns<T>(context, rows); });
+    const auto array = [](const std::vector<double>& values) { return Array<double>(static_cast<py::ssize_t>(values.size()), values.data()); };
+    return py::make_tuple(array(found.least), array(found.greatest), array(found.mean), found.binary);
+}
+
+template <class T>
+AnyArray<std::uint64_t> py_pack_rows(const AnyArray<T>& x) {
+    const Place place("pack_rows", {{"x", &x}});
+    const Matrix<const T> rows = x.matrix();
+    const AnyArray<std::uint64_t> words = place.empty<std::uint64_t>({rows.rows, BitMatrix::words_for(rows.cols)});
+    place.compute([&](Context& context) { pack_rows<T>(context, rows, words.bits(rows.cols)); });
+    return words;
+}
+
+AnyArray<float> py_unpack_rows(const AnyArray<std::uint64_t>& words, std::int64_t cols) {
+    const Place place("unpack_rows", {{"words", &words}});
+    const ConstBitMatrix rows = words.bits(cols);
+    const AnyArray<float> out = place.empty<float>({rows.rows, cols});
+    place.compute([&](Context& context) { unpack_rows<float>(context, rows, out.matrix()); });
+    return out;
+}
+
+template <class T>
+AnyArray<T> py_take_rows(const AnyArray<T>& x, const Array<std::int64_t>& order) {
+    const Place place("take_rows", {{"x", &x}});
+    const Matrix<const T> rows = x.matrix();
+    const std::int64_t* first = order.data();
+    for (py::ssize_t i = 0; i < order.size(); ++i) {
+        require(first[i] >= 0 && first[i] < rows.rows, "take_rows: row ", first[i], " of ", rows.rows);
+    }
+    const AnyArray<T> out = place.empty<T>({order.size(), rows.cols});
+    place.compute([&](Context& context) { take_rows<T>(context, rows, first, out.matrix()); });
+    return out;
+}
+
 // As numbers, whatever the form.
 Array<double> dense_states(const PyStates& s) {
     Array<double> out = new_matrix<double>(s.rows, s.cols);
     const Matrix<double> to = mutable_matrix(out);
     if (s.kind == PyStates::packed) {
-        unpack_bits<double>(bits(s.words, s.cols), to);
+        unpack_bits<double>(s.view<double>().bits, to);
         return out;
     }
     const auto fill = [&](auto zero) {
@@ -212,10 +253,9 @@ Array<double> dense_states(const PyStates& s) {
 void bind_ops(py::module_& m) {
     py::class_<PyStates>(m, "States", "States of a layer: bits, sparse rows or numbers.")
         .def_static("from_bits",
-                    [](Words words, std::int64_t cols) {
-                        bits(words, cols);
+                    [](AnyArray<std::uint64_t> words, std::int64_t cols) {
                         PyStates s;
-                        s.kind = PyStates::packed, s.rows = words.shape(0), s.cols = cols, s.words = std::move(words);
+                        s.kind = PyStates::packed, s.rows = words.bits(cols).rows, s.cols = cols, s.words = std::move(words);
                         return s;
                     },
                     py::arg("words").noconvert(), py::arg("cols"))
@@ -228,19 +268,33 @@ void bind_ops(py::module_& m) {
                     },
                     py::arg("indptr").noconvert(), py::arg("indices").noconvert(), py::arg("values"), py::arg("cols"))
         .def_static("from_dense",
-                    [](py::array x) {
-                        require(x.ndim() == 2, "an array of ", x.ndim(), " dimensions where 2 are needed");
+                    [](py::object x) {
+                        const auto shape = x.attr("shape").cast<std::vector<std::int64_t>>();
+                        require(shape.size() == 2, "an array of ", shape.size(), " dimensions where 2 are needed");
                         PyStates s;
-                        s.kind = PyStates::dense, s.rows = x.shape(0), s.cols = x.shape(1), s.values = std::move(x);
+                        s.kind = PyStates::dense, s.rows = shape[0], s.cols = shape[1], s.values = std::move(x);
                         return s;
                     },
                     py::arg("x"))
         .def("is_dense", [](const PyStates& s) { return s.kind == PyStates::dense || !s.values.is_none(); })
         .def("is_bits", [](const PyStates& s) { return s.kind == PyStates::packed; })
-        .def("words", [](const PyStates& s) { return s.words; })
+        .def("words", [](const PyStates& s) { return s.words.object; })
         .def("dense", &dense_states)
+        .def_property_readonly("gpu", [](const PyStates& s) {
+            const Given array = s.array();
+            return array.on_gpu ? std::max(array.gpu, 0) : -1;
+        }, "In whose memory they are; -1: the host's.")
         .def_readonly("rows", &PyStates::rows)
         .def_readonly("cols", &PyStates::cols);
+    m.def("summarise_columns", &py_summarise_columns<std::uint8_t>, py::arg("x"));
+    m.def("summarise_columns", &py_summarise_columns<float>, py::arg("x"));
+    m.def("summarise_columns", &py_summarise_columns<double>, py::arg("x"));
+    m.def("pack_rows", &py_pack_rows<std::uint8_t>, py::arg("x"));
+    m.def("pack_rows", &py_pack_rows<float>, py::arg("x"));
+    m.def("pack_rows", &py_pack_rows<double>, py::arg("x"));
+    m.def("unpack_rows", &py_unpack_rows, py::arg("words"), py::arg("cols"));
+    m.def("take_rows", &py_take_rows<float>, py::arg("x"), py::arg("order").noconvert());
+    m.def("take_rows", &py_take_rows<double>, py::arg("x"), py::arg("order").noconvert());
     bind_pack<std::uint8_t>(m);
     bind_pack<float>(m);
     bind_pack<double>(m);

@@ -1,9 +1,8 @@
 #include <string>
 
-#include "binding.hpp"
-#include "device_array.hpp"
 #include "harmonium/rbm.hpp"
 #include "harmonium/rbm_likelihood.hpp"
+#include "py_states.hpp"
 
 namespace harmonium_python {
 
@@ -58,8 +57,8 @@ void train(const PyStates& x, Array<T> weights, Array<T> visible_bias, Array<T> 
     options.draw_data = draw_data;
     options.divergence_limit = divergence_limit;
     options.seed = seed;
-    const States<T> view = x.view<T>();
     const Device where = device_of(device);
+    const States<T> view = x.view<T>(where);
     py::gil_scoped_release release;
     InterruptibleContext context(py::none(), 0, where);
     rbm_train<T>(context, view, options, done.epochs(), state, [&](const RbmEpoch& epoch) {

@@ -1,11 +1,10 @@
 #include <string>
 
-#include "binding.hpp"
-#include "device_array.hpp"
 #include "harmonium/dictionary.hpp"
 #include "harmonium/lasso.hpp"
 #include "harmonium/shrink.hpp"
 #include "harmonium/sparse_coding.hpp"
+#include "py_states.hpp"
 
 namespace harmonium_python {
 
@@ -26,21 +25,26 @@ LassoPenalty penalty(const Array<double>& alpha, std::int64_t rows, std::int64_t
     return {a.data, a.rows == 1 ? 0 : a.stride, a.cols == 1 ? 0 : 1};
 }
 
-// codes on entry: where to start. Returns how many rows max_iter left above tol.
+// x, dictionary and codes are NumPy's or on one GPU, the others NumPy's. codes on entry: where to start. Returns how many rows max_iter left above tol.
 template <class T>
-std::int64_t py_lasso(const Array<T>& x, const Array<T>& dictionary, const Array<double>& alpha,
+std::int64_t py_lasso(const AnyArray<T>& x, const AnyArray<T>& dictionary, const Array<double>& alpha,
                       const std::optional<Array<std::uint8_t>>& observed, const std::string& algorithm, double tol,
-                      std::int64_t max_iter, bool positive, Array<T>& codes, Array<double>& gaps,
+                      std::int64_t max_iter, bool positive, const AnyArray<T>& codes, Array<double>& gaps,
                       Array<std::int32_t>& n_iter, int threads, const py::object& progress, const std::string& device) {
     const Device where = device_of(device);
-    const Matrix<const T> rows = matrix(x), d = matrix(dictionary);
+    const Place place("lasso", {{"x", &x}, {"dictionary", &dictionary}, {"codes", &codes}});
+    require(!x.on_gpu || (where.kind == Device::Kind::cuda && where.index == place.device().index), "lasso: x is on GPU ",
+            place.device().index, ", device=\"", device, '"');
+    require(!codes.read_only, "lasso: codes must not be read-only");
+    const Matrix<const T> rows = x.matrix(), d = dictionary.matrix();
     const LassoPenalty a = penalty(alpha, rows.rows, d.rows);
     const LassoOptions options{algorithm_of(algorithm), tol, max_iter, positive};
     const Matrix<const std::uint8_t> there = observed ? matrix(*observed) : Matrix<const std::uint8_t>();
-    const Matrix<T> h = mutable_matrix(codes);
+    const Matrix<T> h = codes.matrix();
     double* gap = mutable_vector(gaps, rows.rows);
     std::int32_t* steps = mutable_vector(n_iter, rows.rows);
     py::gil_scoped_release release;
+    place.wait();
     InterruptibleContext context(progress, threads, where);
     return lasso<T>(context, rows, d, a, there, options, h, gap, steps);
 }
@@ -54,14 +58,12 @@ double py_lipschitz_bound(const Array<T>& dictionary) {
 }
 
 template <class T>
-Array<T> py_shrink(const Array<T>& x, const Array<T>& a, bool positive) {
-    const Matrix<const T> from = matrix(x);
-    const T* thresholds = vector(a, from.cols);
-    Array<T> out = new_matrix<T>(from.rows, from.cols);
-    const Matrix<T> to = mutable_matrix(out);
-    py::gil_scoped_release release;
-    Context context;
-    shrink<T>(context, from, thresholds, positive, to);
+AnyArray<T> py_shrink(const AnyArray<T>& x, const AnyArray<T>& a, bool positive) {
+    const Place place("shrink", {{"X", &x}, {"a", &a}});
+    const Matrix<const T> from = x.matrix();
+    const T* thresholds = a.vector(from.cols);
+    const AnyArray<T> out = place.empty<T>({from.rows, from.cols});
+    place.compute([&](Context& context) { shrink<T>(context, from, thresholds, positive, out.matrix()); });
     return out;
 }
 

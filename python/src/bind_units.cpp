@@ -1,7 +1,7 @@
 #include <string>
 
-#include "binding.hpp"
 #include "harmonium/unit_rbm.hpp"
+#include "py_states.hpp"
 
 namespace harmonium_python {
 

@@ -57,31 +57,6 @@ Array<T> new_matrix(std::int64_t rows, std::int64_t cols) {
     return Array<T>(std::vector<py::ssize_t>{rows, cols});
 }
 
-// States as Python keeps them: the arrays stay alive as long as the object.
-struct PyStates {
-    std::int64_t rows = 0, cols = 0;
-    Words words;
-    Array<std::int64_t> indptr;
-    Array<std::int32_t> indices;
-    py::object values = py::none();  // of the sparse rows, or the dense matrix: float32 or float64
-    enum { packed, sparse, dense } kind = packed;
-
-    template <class T>
-    States<T> view() const {
-        if (kind == packed) return bits(words, cols);
-        if (kind == dense) return matrix(numbers<T>());
-        const T* data = values.is_none() ? nullptr : numbers<T>().data();
-        return SparseRows<T>{indptr.data(), indices.data(), data, rows, cols};
-    }
-
-private:
-    template <class T>
-    Array<T> numbers() const {
-        require(py::isinstance<Array<T>>(values), "states of another floating-point type than the model's");
-        return py::reinterpret_borrow<Array<T>>(values);
-    }
-};
-
 // A Context that looks for Ctrl-C and reports the share that is done to a Python function, or to None; the GIL
 // must be released while it works.
 struct InterruptibleContext : Context {

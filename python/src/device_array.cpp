@@ -79,7 +79,9 @@ bool Given::read(py::handle source, const py::dtype& dtype) {
     }
     if (!py::hasattr(source, "__cuda_array_interface__")) return false;
     const py::dict d = source.attr("__cuda_array_interface__");
-    if (!py::dtype::from_args(d["typestr"]).equal(dtype)) return false;
+    const py::dtype own = py::dtype::from_args(d["typestr"]);
+    const bool truths = own.kind() == 'b' && dtype.equal(py::dtype::of<std::uint8_t>());  // read as 0 and 1
+    if (!truths && !own.equal(dtype)) return false;
     shape = d["shape"].cast<std::vector<std::int64_t>>();
     const py::object strides = d.attr("get")("strides");
     require(row_after_row(strides, shape, dtype.itemsize()), "an array on a GPU must be contiguous, row after row; its strides are ",

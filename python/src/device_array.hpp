@@ -61,6 +61,10 @@ public:
         require(made.read(allocate(shape, py::dtype::of<T>()), py::dtype::of<T>()), "the array library made another array than asked for");
         return made;
     }
+    // For what writes to the arrays.
+    void wait() const {
+        for (const std::int64_t stream : streams_) wait_for_stream(device_.index, static_cast<std::uintptr_t>(stream));
+    }
     // Calls body(context) without the GIL when what the arrays wait for is done; returns when its work is done.
     template <class Body>
     void compute(const Body& body) const {
@@ -70,7 +74,7 @@ public:
             body(context);
             return;
         }
-        for (const std::int64_t stream : streams_) wait_for_stream(device_.index, static_cast<std::uintptr_t>(stream));
+        wait();
         std::unique_ptr<Context> context = take_context(device_.index);
         body(*context);
         context->synchronize();

@@ -6,6 +6,7 @@
 #include "harmonium/error.hpp"
 #include "harmonium/rbm_likelihood.hpp"
 #include "inputs.hpp"
+#include "on_device.hpp"
 #if defined(HARMONIUM_EMULATE)
 #include "cuda/emulate/control.hpp"
 #include "cuda_runtime_api.h"
@@ -140,6 +141,25 @@ void test_training() {
     }
 }
 
+// Rows in the GPU's memory are trained on where they are: the same bits as from the host's.
+template <class T>
+void test_rows_on_device() {
+    const Bits x = two_kinds(67, 70);
+    Numbers<T> grey = x.numbers<T>();
+    for (T& value : grey.data) value = T(0.1) + T(0.8) * value;
+    Context context(gpu);
+    const OnDevice<std::uint64_t> words(context, x.words);
+    const OnDevice<T> numbers(context, grey.data);
+    const States<T> here[] = {x.view(), grey.view()};
+    const States<T> there[] = {ConstBitMatrix(words.memory.data(), 67, 70), Matrix<const T>(numbers.view(67, 70))};
+    for (int k = 0; k < 2; ++k) {
+        Machine<T> a(70, 20, 7), b = a;
+        a.run(context, here[k], 2);
+        b.run(context, there[k], 2);
+        CHECK(a == b && a.record.pseudo_log_likelihood == b.record.pseudo_log_likelihood);
+    }
+}
+
 template <class T>
 void test_interruption() {
     const Bits x = two_kinds(45, 20);
@@ -166,8 +186,9 @@ void test_interruption() {
 void test_streaming() {
     const Bits many = two_kinds(60000, 40);
     const Numbers<float> few = two_kinds(4000, 40).numbers<float>();
-    for (const States<float>& x : {States<float>(many.view()), States<float>(few.view())}) {
-        const std::size_t bytes = static_cast<std::size_t>(x.rows()) * (x.is_bits() ? 8 : 160);
+    const Sparse<float> ones(few, false);
+    for (const States<float>& x : {States<float>(many.view()), States<float>(few.view()), States<float>(ones.view())}) {
+        const std::size_t bytes = x.is_sparse() ? ones.indices.size() * 4 : static_cast<std::size_t>(x.rows()) * (x.is_bits() ? 8 : 160);
         Machine<float> resident(40, 6, 20);
         resident.options.batch_size = 200;
         Machine<float> streamed = resident;
@@ -229,6 +250,8 @@ void test_faults() {
 void test_device_rbm() {
     test_training<float>();
     test_training<double>();
+    test_rows_on_device<float>();
+    test_rows_on_device<double>();
     test_interruption<float>();
 #if defined(HARMONIUM_EMULATE)
     test_streaming();

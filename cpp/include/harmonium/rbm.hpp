@@ -83,9 +83,9 @@ struct RbmEpoch {
 // Parameters start at: W uniform with standard deviation 0.01, c = 0, b = logit of the first batch's smoothed mean
 // (Hinton, "A practical guide to training RBMs", 2010, sec. 8).
 // The state changes only at the end of an epoch, all of it together; then on_epoch is called, and true stops training.
-// With a GPU's context x and the state are the host's all the same: an epoch runs on the GPU as a whole and draws what the CPU
-// draws given the same probabilities. X goes there once if half of the free memory holds it, else batch by batch; numbers
-// between 0 and 1 take float32 products.
+// With a GPU's context the state is the host's all the same: an epoch runs on the GPU as a whole and draws what the CPU draws
+// given the same probabilities. Bits or dense rows in that GPU's memory stay there; the host's go there once if half of the
+// free memory holds them, else batch by batch. Numbers between 0 and 1 take float32 products.
 // Throws std::invalid_argument, OutOfDeviceMemory, DivergenceError, Interrupted (from context.poll): the state is then the last epoch's.
 template <class T>
 void rbm_train(Context& context, const States<T>& x, const RbmOptions& options, std::int64_t n_epochs, RbmState<T>& state,

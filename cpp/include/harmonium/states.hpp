@@ -18,7 +18,7 @@ struct States {
     States(Matrix<const T> dense_) : dense(dense_) {}
     States(Matrix<T> dense_) : dense(dense_) {}
 
-    bool is_bits() const { return bits.data != nullptr; }
+    bool is_bits() const { return bits.data || bits.rows || bits.cols; }  // also where there is none of them
     bool bits_only() const { return is_bits() || (is_sparse() && !sparse.values); }  // every state is 0 or 1
     bool is_sparse() const { return sparse.indptr != nullptr; }
     std::int64_t rows() const { return is_bits() ? bits.rows : is_sparse() ? sparse.rows : dense.rows; }
