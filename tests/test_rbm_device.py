@@ -5,6 +5,7 @@ What a fitted model computes from rows is tested on both devices in test_samplin
 
 from __future__ import annotations
 
+import copy
 import pickle
 
 import numpy as np
@@ -17,6 +18,7 @@ import tolerance
 from autoencoder_cases import Callback
 from device_arrays import device_under_test
 from harmonium import RBM, BernoulliRBM, _core, load, save
+from harmonium._device import is_on_gpu
 from models import draw_parameters, machine
 
 needs_gpu = pytest.mark.skipif(not _core.cuda_available(), reason=f"GPU {_core.cuda_status()}")
@@ -105,7 +107,7 @@ def test_rows_on_a_gpu_are_trained_on_there(bits, gpu, form):
         tolerance.same_bits(gpu.host(getattr(model, name)), np.ascontiguousarray(getattr(moved, name)))
     tolerance.same_bits(model.h_samples_, moved.h_samples_)
     assert model.history_ == moved.history_ and model.n_features_in_ == X.shape[1]
-    tolerance.same_bits(model.transform(X), moved.set_params(device=None).transform(X))
+    tolerance.same_bits(gpu.host(model.transform(there)), moved.transform(X))
 
 
 def test_a_model_on_a_gpu_is_kept_as_numpy_s(bits, gpu, tmp_path):
@@ -144,7 +146,7 @@ def test_what_is_refused_of_rows_on_a_gpu(bits, gpu):
         with pytest.raises(ValueError, match=r"RBM.partial_fit: X is .*, components_ of the model is .*; move one"):
             model.partial_fit(second)
     with pytest.raises(TypeError, match="RBM: X is an array on a GPU where this method takes NumPy's"):
-        model.transform(there)
+        RBM(4, visible="poisson", n_iter=1).fit(bits).transform(there)
 
 
 # -- fitted models -------------------------------------------------------------------------------------------------
@@ -216,6 +218,41 @@ def test_the_methods_of_a_fitted_model_run_on_its_device(monkeypatch):
         seen.clear()
         method()
         assert seen == [(expected, "cuda:0")]
+
+
+@pytest.mark.parametrize("form", ["bits", "grey"])
+def test_a_model_on_a_gpu_takes_and_gives_arrays_of_its_library(bits, gpu, form):
+    X = bits[:60] if form == "bits" else np.random.default_rng(0).random((60, bits.shape[1])).astype(np.float32)
+    there = RBM(6, n_iter=1, random_state=0, device="cuda").fit(gpu.array(bits))
+    here = copy.deepcopy(there)
+    H = here.transform(X)
+    for call in (
+        lambda rbm, move: rbm.transform(move(X)),
+        lambda rbm, move: rbm.inverse_transform(move(H)),
+        lambda rbm, move: rbm.gibbs(move(X), 2, random_state=0),
+        lambda rbm, move: rbm.sample(5, n_steps=2, random_state=0),
+        lambda rbm, move: rbm.sample(60, n_steps=2, init=move(X), random_state=0),
+        lambda rbm, move: rbm.sample(5, n_steps=2, sampler="pt", random_state=0),
+        lambda rbm, move: rbm.free_energy(move(X)),
+        lambda rbm, move: rbm.score_samples(move(X)),
+        lambda rbm, move: rbm.energy(move(X), move(H)),
+        lambda rbm, move: rbm.log_likelihood(move(bits[:9])),
+    ):
+        found = call(there, gpu.array)
+        assert is_on_gpu(found)
+        tolerance.same_bits(gpu.host(found), np.ascontiguousarray(call(here, np.asarray)))
+    assert there.score(gpu.array(X)) == here.score(X)
+    assert (
+        there.log_partition("reverse_ais", n_runs=3, n_betas=3, random_state=0).value
+        == here.log_partition("reverse_ais", n_runs=3, n_betas=3, random_state=0).value
+    )
+    for rbm, rows in ((there, X), (here, gpu.array(X))):
+        with pytest.raises(ValueError, match=r"RBM\.transform: X is .*, components_ of the model is .*; move one"):
+            rbm.transform(rows)
+        with pytest.raises(ValueError, match=r"RBM\.inverse_transform: H is "):
+            rbm.inverse_transform(rows)
+    with pytest.raises(ValueError, match=r"RBM\.transform: X .*row 0, column 0"):
+        there.transform(gpu.array(X + np.float32(2)))
 
 
 @needs_gpu

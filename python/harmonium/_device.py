@@ -129,14 +129,14 @@ def transposed(X: Any) -> Any:
     return beside(X.numpy().T, X) if isinstance(X, _core.DeviceArray) else X.T
 
 
-def refuse_mixed(who: str, X: Any, name: str, other: Any) -> None:
-    """Refuse X where the other array, of this name, is in another place."""
+def refuse_mixed(who: str, X: Any, other_name: str, other: Any, *, name: str = "X") -> None:
+    """Refuse X, of this name, where the other array is in another place."""
     if is_on_gpu(X) == is_on_gpu(other):
         return
     where = [f"on GPU {_gpu(a)}" if is_on_gpu(a) else "a NumPy array" for a in (X, other)]
     raise ValueError(
-        f"{who}: X is {where[0]}, {name} is {where[1]}; move one to where the other is (cupy.asarray(X) to a GPU, "
-        "cupy.asnumpy(X) from it)"
+        f"{who}: {name} is {where[0]}, {other_name} is {where[1]}; move one to where the other is "
+        f"(cupy.asarray({name}) to a GPU, cupy.asnumpy({name}) from it)"
     )
 
 

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from . import _core
 from ._callbacks import progress_bar
-from ._device import choose_device
+from ._device import beside, choose_device, gpu_rows, host, is_on_gpu, refuse_mixed
 from ._validation import bit_words, check_number, check_X, float_dtype, states
 
 Model = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -53,12 +53,26 @@ class SamplingRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         return weights, visible_bias, hidden_bias
 
     def _device(self) -> str:
-        """Where methods of bernoulli units compute, as the core names it."""
-        return choose_device(type(self).__name__, self.device)
+        """Where methods of bernoulli units compute, as the core names it: where the model is, if `device` is None."""
+        return choose_device(type(self).__name__, self.device, self.components_)
+
+    def _beside_model(self, array: np.ndarray) -> Any:
+        """As an array of the model's library, on its GPU if it is on one."""
+        return beside(array, self.components_)
+
+    def _refuse_mixed(self, method: str, X: Any, name: str) -> None:
+        who = f"{type(self).__name__}.{method}"
+        refuse_mixed(who, X, "components_ of the model", self.components_, name=name)
+
+    def _on_the_gpu(self, method: str, X: Any, name: str = "X") -> Any:
+        """X as rows on the model's GPU; None where it is not on one, nor the model."""
+        self._refuse_mixed(method, X, name)
+        return gpu_rows(f"{type(self).__name__}.{method}: {name}", X) if is_on_gpu(X) else None
 
     def _visible(self, method: str, X: Any) -> tuple[_core.States, Model]:
-        model = self._model()
-        checked = check_X(self, X, reset=False)
+        model, checked = self._model(), self._on_the_gpu(method, X)
+        if checked is None:
+            checked = check_X(self, X, reset=False)
         return self._states(method, checked, model[0].shape[0], model[0].dtype), model
 
     def _states(self, method: str, X: Any, n_columns: int, dtype: np.dtype, name: str = "X") -> _core.States:
@@ -68,8 +82,10 @@ class SamplingRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         return states(f"{who}: {name}", X, dtype, check_range=self.check_range)
 
     def _hidden(self, method: str, H: Any, n_columns: int, dtype: np.dtype) -> _core.States:
-        H = check_array(H, accept_sparse="csr", dtype="numeric", ensure_all_finite=False, input_name="H")
-        return self._states(method, H, n_columns, dtype, "H")
+        checked = self._on_the_gpu(method, H, "H")
+        if checked is None:
+            checked = check_array(H, accept_sparse="csr", dtype="numeric", ensure_all_finite=False, input_name="H")
+        return self._states(method, checked, n_columns, dtype, "H")
 
     def _draw_seed(self, random_state: Any = None) -> int:
         """A seed for one call: from random_state, or the next of the fit's own sequence."""
@@ -92,7 +108,7 @@ class SamplingRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         H : array of shape (n_samples, n_components), in the dtype of the model
         """
         data, model = self._visible("transform", X)
-        return _core.rbm_probability(*model, data, False, self._device())
+        return self._beside_model(_core.rbm_probability(*model, data, False, self._device()))
 
     def inverse_transform(self, H: Any) -> np.ndarray:
         """p(v = 1 | h) = sigmoid(b + W h) for every row h of H.
@@ -108,7 +124,7 @@ class SamplingRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """
         model = self._model()
         hidden = self._hidden("inverse_transform", H, model[0].shape[1], model[0].dtype)
-        return _core.rbm_probability(*model, hidden, True, self._device())
+        return self._beside_model(_core.rbm_probability(*model, hidden, True, self._device()))
 
     def gibbs(self, v: Any, n_steps: int = 1, *, random_state: Any = None) -> np.ndarray:
         """Alternating draws of h given v and v given h, `n_steps` times.
@@ -130,7 +146,7 @@ class SamplingRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         seed = self._draw_seed(random_state)
         with progress_bar(f"{type(self).__name__}.gibbs", self.verbose) as progress:
             words = _core.rbm_gibbs(*model, data, False, n_steps, seed, None, None, progress, device)
-        return _core.unpack(words, data.cols).astype(bool)
+        return self._beside_model(_core.unpack(words, data.cols).astype(bool))
 
     def sample(
         self,
@@ -167,6 +183,7 @@ class SamplingRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         mask, values = self._clamp(who, clamp, (n_samples, n_features))
         start = None
         if init is not None:
+            init = host(init) if is_on_gpu(init) else init
             init = check_array(init, dtype="numeric", ensure_all_finite=False, input_name="init")
             start = self._states("sample", init, n_features, dtype, "init")
             if start.rows != n_samples:
@@ -189,7 +206,7 @@ class SamplingRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             start = _core.States.from_bits((start.words() & ~mask) | (values & mask), n_features)
         with progress_bar(who, self.verbose) as progress:
             words = _core.rbm_gibbs(*model, start, from_hidden, n_steps, seed, mask, values, progress, device)
-        return _core.unpack(words, n_features).astype(dtype, copy=False)
+        return self._beside_model(_core.unpack(words, n_features).astype(dtype, copy=False))
 
     @staticmethod
     def _clamp(who: str, clamp: Any, shape: tuple[int, int]) -> tuple[Any, Any]:

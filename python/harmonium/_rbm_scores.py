@@ -13,6 +13,7 @@ from sklearn.utils.extmath import safe_sparse_dot
 
 from . import _core, _log_partition
 from ._callbacks import progress_bar
+from ._device import host, is_on_gpu
 from ._log_partition import LogPartition
 from ._rbm_sampling import Model, SamplingRBM
 from ._validation import bit_words, check_choice, check_flag, check_number, check_X
@@ -34,6 +35,9 @@ class ScoringRBM(SamplingRBM):
         energy : float64 array of shape (n_samples,)
         """
         weights, visible_bias, hidden_bias = (part.astype(np.float64) for part in self._model())
+        for name, given in (("V", V), ("H", H)):
+            self._refuse_mixed("energy", given, name)
+        V, H = (host(given) if is_on_gpu(given) else given for given in (V, H))
         V = check_X(self, V, reset=False)
         H = check_array(H, dtype="numeric", ensure_all_finite=False, input_name="H")
         for name, part, columns in (("V", V, weights.shape[0]), ("H", H, weights.shape[1])):
@@ -42,7 +46,8 @@ class ScoringRBM(SamplingRBM):
             raise ValueError(f"{type(self).__name__}.energy: V has {V.shape[0]} rows, H {H.shape[0]}")
         V = V if sp.issparse(V) else V.astype(np.float64)
         H = H.astype(np.float64)
-        return -(V @ visible_bias) - H @ hidden_bias - (safe_sparse_dot(V, weights) * H).sum(axis=1)
+        energy = -(V @ visible_bias) - H @ hidden_bias - (safe_sparse_dot(V, weights) * H).sum(axis=1)
+        return self._beside_model(energy)
 
     def free_energy(self, X: Any) -> np.ndarray:
         """F(v) = -log sum_h exp(-E(v, h)) = -b.v - sum_j softplus(c_j + (v W)_j), so p(v) = exp(-F(v)) / Z.
@@ -56,7 +61,7 @@ class ScoringRBM(SamplingRBM):
         free_energy : float64 array of shape (n_samples,), in nats
         """
         data, model = self._visible("free_energy", X)
-        return _core.rbm_free_energy(*model, data, self._device())
+        return self._beside_model(_core.rbm_free_energy(*model, data, self._device()))
 
     def score_samples(self, X: Any) -> np.ndarray:
         """Pseudo-log-likelihood of every row, exact: sum_i log p(v_i | all other units) (Besag 1975).
@@ -73,11 +78,11 @@ class ScoringRBM(SamplingRBM):
         pseudo_log_likelihood : float64 array of shape (n_samples,), in nats
         """
         data, model = self._visible("score_samples", X)
-        return _core.rbm_pseudo_log_likelihood(*model, data, self._device())
+        return self._beside_model(_core.rbm_pseudo_log_likelihood(*model, data, self._device()))
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean of `score_samples`: comparable between models of the same data, without Z."""
-        return float(self.score_samples(X).mean())
+        return float(host(self.score_samples(X)).mean())
 
     def log_likelihood(self, X: Any, *, log_partition: LogPartition | None = None, return_bracket: bool = False) -> Any:
         """log p(v) = -F(v) - log Z of every row.
@@ -119,10 +124,11 @@ class ScoringRBM(SamplingRBM):
             sampled = return_bracket and min(model[0].shape) > _log_partition.MAX_ENUMERATED
             log_partition = self.log_partition("bracket" if sampled else "auto")
         minus_energy = -_core.rbm_free_energy(*model, data, device)
-        values = minus_energy - log_partition.value
+        values = self._beside_model(minus_energy - log_partition.value)
         if not return_bracket:
             return values
-        return values, minus_energy - log_partition.upper, minus_energy - log_partition.lower
+        bounds = (log_partition.upper, log_partition.lower)
+        return values, *(self._beside_model(minus_energy - bound) for bound in bounds)
 
     def log_partition(
         self,
@@ -190,7 +196,7 @@ class ScoringRBM(SamplingRBM):
         who = f"{type(self).__name__}.log_partition"
         start = None
         if downwards:
-            start = bit_words(f"{who}: start", self.sample(n_runs, random_state=seed % 2**32))
+            start = bit_words(f"{who}: start", host(self.sample(n_runs, random_state=seed % 2**32)))
         with progress_bar(who, self.verbose) as progress:
             return _log_partition.annealed(
                 model, self._base_rates(model), betas, n_runs, seed, start, progress, self._device()

@@ -94,7 +94,7 @@ class UnitSamplingRBM(UnitLayersRBM):
         if sampler != "gibbs":
             if init is not None or clamp is not None:
                 raise ValueError(f"{who}: sampler={sampler!r} starts anew, it takes neither init nor clamp")
-            return self._sample_anew(who, sampler, n_samples, n_steps, n_words, random_state)
+            return self._beside_model(self._sample_anew(who, sampler, n_samples, n_steps, n_words, random_state))
         if self._plain():
             if n_words is not None:
                 raise ValueError(f"{who}: n_words={n_words!r}, but the visible units are no bag of words")

@@ -260,10 +260,10 @@ class SamplesDisplay:
         options = {"n_steps": n_steps, "init": init, "clamp": clamp, "random_state": random_state}
         # Factor models draw at once: they have no steps.
         known = inspect.signature(estimator.sample).parameters
-        rows = np.asarray(estimator.sample(n_samples, **{name: options[name] for name in options if name in known}))
+        drawn = estimator.sample(n_samples, **{name: options[name] for name in options if name in known})
+        rows = host(drawn)
         if mean:
-            codes = np.asarray(estimator.transform(rows))
-            means = np.array(estimator.inverse_transform(codes))
+            means = np.array(host(estimator.inverse_transform(estimator.transform(drawn))))
             if clamp is not None:
                 held = np.asarray(clamp[0], dtype=bool)
                 means[:, held] = rows[:, held]

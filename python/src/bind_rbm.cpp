@@ -80,8 +80,8 @@ Words gibbs(const Array<T>& weights, const Array<T>& visible_bias, const Array<T
         require(mask_bits.rows == start.rows && value_bits.rows == start.rows, "gibbs: ", start.rows, " rows, mask and values for ",
                 mask_bits.rows, " and ", value_bits.rows);
     }
-    const States<T> view = start.view<T>();
     const Device where = device_of(device);
+    const States<T> view = start.view<T>(where);
     py::gil_scoped_release release;
     InterruptibleContext context(progress, 0, where);
     rbm_gibbs<T>(context, model, view, from_hidden, n_steps, seed, mask_bits, value_bits, v);
@@ -94,8 +94,8 @@ Array<T> probability(const Array<T>& weights, const Array<T>& visible_bias, cons
     const Rbm<T> model = model_of(weights, visible_bias, hidden_bias);
     Array<T> out = new_matrix<T>(given.rows, of_visible ? model.visible() : model.hidden());
     const Matrix<T> view = mutable_matrix(out);
-    const States<T> states = given.view<T>();
     const Device where = device_of(device);
+    const States<T> states = given.view<T>(where);
     py::gil_scoped_release release;
     InterruptibleContext context(py::none(), 0, where);
     of_visible ? rbm_visible_probability<T>(context, model, states, view)
@@ -109,8 +109,8 @@ Array<double> score(const Array<T>& weights, const Array<T>& visible_bias, const
     const Rbm<T> model = model_of(weights, visible_bias, hidden_bias);
     Array<double> out(static_cast<py::ssize_t>(v.rows));
     double* values = out.mutable_data();
-    const States<T> states = v.view<T>();
     const Device where = device_of(device);
+    const States<T> states = v.view<T>(where);
     py::gil_scoped_release release;
     InterruptibleContext context(py::none(), 0, where);
     Score(context, model, states, values);
