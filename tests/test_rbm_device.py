@@ -146,7 +146,7 @@ def test_what_is_refused_of_rows_on_a_gpu(bits, gpu):
         with pytest.raises(ValueError, match=r"RBM.partial_fit: X is .*, components_ of the model is .*; move one"):
             model.partial_fit(second)
     with pytest.raises(TypeError, match="RBM: X is an array on a GPU where this method takes NumPy's"):
-        RBM(4, visible="poisson", n_iter=1).fit(bits).transform(there)
+        RBM(4, visible="categorical", n_iter=1).fit(bits).transform(there)
 
 
 # -- fitted models -------------------------------------------------------------------------------------------------
