@@ -246,7 +246,13 @@ def test_a_model_on_a_gpu_takes_and_gives_arrays_of_its_library(bits, gpu, form)
         there.log_partition("reverse_ais", n_runs=3, n_betas=3, random_state=0).value
         == here.log_partition("reverse_ais", n_runs=3, n_betas=3, random_state=0).value
     )
+    for moved in (gpu.array, np.asarray):  # masks and values of clamp lie anywhere
+        mask = np.arange(bits.shape[1]) < 9
+        clamped = there.sample(4, n_steps=1, clamp=(moved(mask), moved(bits[:4])), random_state=0)
+        tolerance.exact(gpu.host(clamped)[:, :9], bits[:4, :9].astype(gpu.host(clamped).dtype))
     for rbm, rows in ((there, X), (here, gpu.array(X))):
+        with pytest.raises(ValueError, match=r"RBM\.sample: init is .*, components_ of the model is .*; move one"):
+            rbm.sample(60, init=rows)
         with pytest.raises(ValueError, match=r"RBM\.transform: X is .*, components_ of the model is .*; move one"):
             rbm.transform(rows)
         with pytest.raises(ValueError, match=r"RBM\.inverse_transform: H is "):

@@ -215,7 +215,13 @@ void sparse_columns(const SparseRows<T>& a, const std::int64_t* splits, Matrix<c
         const std::int64_t to_begin = t > 0 ? tiles - 1 : 1, to_end = t + 1 < tiles ? tiles - 1 : 1;
         const bool add = accumulate || t > 0;
         const T* rows = tile - low * width;
+        // The next tile is fetched meanwhile: below this one, or at the top of the next columns.
+        const std::int64_t top = t + 1 < tiles ? low + height : 0, left = t + 1 < tiles ? first : first + width;
+        Ahead next;
+        if (left < b.cols) next = Ahead(Matrix<const T>(b.row(top) + left, std::min(sparse_tile, b.rows - top), std::min(width, b.cols - left), b.stride));
+        Fetching fetching(next, a.rows, 1);
         for (std::int64_t r = 0; r < a.rows; ++r) {
+            fetching.go_on();
             const std::int64_t begin = begins[r * to_begin], end = ends[r * to_end];
             if (add && begin == end) continue;
             alignas(64) T edge[width];

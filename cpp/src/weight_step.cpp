@@ -12,7 +12,7 @@ namespace harmonium {
 
 namespace {
 
-constexpr std::int64_t block_cols = 64, most_rows = 504;  // with what the rule keeps, a block stays in the second-level cache
+constexpr std::int64_t block_cols = 64, most_rows = 480;  // with what the rule keeps, a block stays in the second-level cache
 
 // Rows of a block: fewer where there are threads for more blocks, and whole tiles.
 std::int64_t rows_of_block(std::int64_t rows, std::int64_t strips, int threads) {
@@ -84,7 +84,8 @@ void weight_step(Context& context, const WeightStep<T>& step) {
     const std::int64_t strips = (shape.cols + block_cols - 1) / block_cols;
     const std::int64_t height = rows_of_block(shape.rows, strips, context.threads()), chunks = (shape.rows + height - 1) / height;
     const std::int64_t split_room = height * (sparse_tiles(inner) - 1) * 8 / static_cast<std::int64_t>(sizeof(T));
-    const std::int64_t work = std::max(std::min(inner, tiled_inner) * strip_cols<T>(), sparse_scratch<T> + split_room) + 16;
+    const std::int64_t needed = std::max(std::min(inner, tiled_inner) * strip_cols<T>(), sparse_scratch<T> + split_room) + 16;
+    const std::int64_t work = (needed + 15) / 16 * 16;  // the block begins on a cache line
     context.reserve_scratch(static_cast<std::size_t>(work + height * block_cols) * sizeof(T));
     const auto& kernels = update_kernels<T>();
     context.parallel_for(strips * chunks, [&](std::int64_t task, int worker) {
@@ -92,7 +93,7 @@ void weight_step(Context& context, const WeightStep<T>& step) {
         const std::int64_t top = task / strips * height, rows = std::min(height, shape.rows - top);
         T* scratch = context.scratch<T>(worker);
         const Matrix<T> block = step.gradient ? Matrix<T>(step.gradient.row(top) + left, rows, cols, step.gradient.stride)
-                                              : Matrix<T>(scratch + (work + 15) / 16 * 16, rows, cols, block_cols);
+                                              : Matrix<T>(scratch + work, rows, cols, block_cols);
         Ahead ahead;
         const std::int64_t at = top * step.weights.stride + left;
         if (step.weights) {

@@ -145,9 +145,7 @@ class CheckedAutoencoder(BaseAutoencoder):
         if self.contraction and self.dropout:
             raise ValueError(f"{who}: contraction={self.contraction} and dropout={self.dropout} exclude each other")
         likelihood_pairs(who, self.likelihood)
-        device = self._device()
-        if device != "cpu":  # one of several GPUs may not be there: said before anything is changed
-            _core.DeviceArray(np.zeros(1, np.float32), int(device.partition(":")[2]))
+        self._device()
 
     def _check_fit(self, method: str, X: Any, seed: int, *, fresh: bool, split: bool = True) -> TrainingData:
         """All checks of parameters and X; nothing is changed."""

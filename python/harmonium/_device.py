@@ -6,6 +6,7 @@ moves NumPy's to that GPU; results are NumPy's again. Arrays on a GPU are never 
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,15 @@ def choose_device(who: str, device: str | None, X: Any = None) -> str:
         )
     if chosen != "cpu" and not _core.cuda_available():
         raise RuntimeError(f"{who}: device={device!r}: the GPU is {_core.cuda_status()}")
+    if chosen != "cpu" and not is_on_gpu(X):
+        _reach(int(number or 0))
     return chosen
+
+
+@functools.cache
+def _reach(gpu: int) -> None:
+    """Fails if it is not there, as one of several may not be: before anything is changed."""
+    _core.DeviceArray(np.zeros(1, np.float32), gpu)
 
 
 def _gpu(X: Any) -> int:

@@ -250,16 +250,15 @@ class _Solver:
 
 def choose_solver(who: str, name: str, algorithm: str, device: str | None, X: Any = None) -> tuple[str, str]:
     """The device, and the solver that the parameter of this name stands for there."""
-    if (device not in (None, "cpu") or is_on_gpu(X)) and algorithm not in ON_A_GPU:
+    there = is_on_gpu(X) if device is None else str(device).startswith("cuda")
+    if there and algorithm not in ON_A_GPU:
         raise ValueError(
             f"{who}: {name}={algorithm!r} does not run on device={device or 'cuda'!r}; there 'fista', which 'auto' is, "
             "and 'ista' do"
         )
     where = choose_device(who, device, X)
-    if where == "cpu":
-        return where, ALGORITHMS.get(algorithm, "cd")  # "lars" of scikit-learn's dictionary learning, too
-    _core.DeviceArray(np.zeros(1, np.float32), int(where.partition(":")[2]))  # one of several GPUs may not be there
-    return where, ON_A_GPU[algorithm]
+    # "lars" of scikit-learn's dictionary learning, too, is "cd".
+    return where, ALGORITHMS.get(algorithm, "cd") if where == "cpu" else ON_A_GPU[algorithm]
 
 
 def _rows_and_atoms(who: str, X: Any, dictionary: Any) -> tuple[Any, Any, np.dtype]:

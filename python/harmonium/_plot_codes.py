@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from ._device import host
 from ._drawing import draw_mosaic, pyplot, resolve_shape, stack
 
 if TYPE_CHECKING:
@@ -120,17 +121,19 @@ class ReconstructionDisplay:
         display : ReconstructionDisplay
         """
         check_is_fitted(estimator)
-        X = np.asarray(X)
-        shape = resolve_shape("ReconstructionDisplay", X.shape[1], image_shape)
+        given = host(X)
+        shape = resolve_shape("ReconstructionDisplay", given.shape[1], image_shape)
 
         def of(model: Any) -> np.ndarray:
             rows = (
                 model.reconstruct(X) if hasattr(model, "reconstruct") else model.inverse_transform(model.transform(X))
             )
-            return np.asarray(rows).reshape(-1, *shape)
+            return host(rows).reshape(-1, *shape)
 
         models = {name or type(estimator).__name__: estimator, **(others or {})}
-        return cls(X.reshape(-1, *shape), {key: of(model) for key, model in models.items()}).plot(ax, **plot_options)
+        return cls(given.reshape(-1, *shape), {key: of(model) for key, model in models.items()}).plot(
+            ax, **plot_options
+        )
 
 
 class CodesDisplay:
@@ -241,4 +244,4 @@ class CodesDisplay:
         display : CodesDisplay
         """
         check_is_fitted(estimator)
-        return cls(estimator.transform(X), labels).plot(ax, **plot_options)
+        return cls(host(estimator.transform(X)), labels).plot(ax, **plot_options)

@@ -183,6 +183,7 @@ class SamplingRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         mask, values = self._clamp(who, clamp, (n_samples, n_features))
         start = None
         if init is not None:
+            self._refuse_mixed("sample", init, "init")
             init = host(init) if is_on_gpu(init) else init
             init = check_array(init, dtype="numeric", ensure_all_finite=False, input_name="init")
             start = self._states("sample", init, n_features, dtype, "init")
@@ -214,7 +215,7 @@ class SamplingRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             return None, None
         if not isinstance(clamp, (tuple, list)) or len(clamp) != 2:
             raise TypeError(f"{who}: clamp is {clamp!r:.60}, a pair (mask, values) is needed")
-        mask, values = (np.asarray(part) for part in clamp)
+        mask, values = (host(part) if is_on_gpu(part) else np.asarray(part) for part in clamp)
         if mask.dtype != bool:
             raise TypeError(f"{who}: the mask of clamp is of type {mask.dtype}, bool is needed")
         try:

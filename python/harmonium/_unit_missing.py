@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from scipy.special import logsumexp
 
 from . import _core
+from ._device import host, is_on_gpu
 from ._log_partition import Progress
 from ._unit_partition import UnitModel
 from ._units import VisibleLayer
@@ -26,7 +27,7 @@ def first_missing(X: Any) -> tuple[int, int] | None:
             return None
         k = int(np.argmax(np.isnan(X.data)))
         return int(X.row[k]), int(X.col[k])
-    values: Any = np.asarray(X)
+    values: Any = host(X) if is_on_gpu(X) else np.asarray(X)
     if values.dtype == object:
         try:
             values = values.astype(np.float64)

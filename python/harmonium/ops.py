@@ -15,7 +15,19 @@ import numpy as np
 import scipy.sparse as sp
 
 from . import _core
-from ._device import beside, choose_device, dtype_of, gpu_rows, host, is_on_gpu, moved, numbers, returned, zeros
+from ._device import (
+    as_type,
+    beside,
+    choose_device,
+    dtype_of,
+    gpu_rows,
+    host,
+    is_on_gpu,
+    moved,
+    numbers,
+    returned,
+    zeros,
+)
 from ._validation import bit_words, states
 
 __all__ = ["bernoulli", "binary_gemm", "binary_gemm_tn", "gemm", "pack_bits", "shrink", "uniform", "unpack_bits"]
@@ -228,7 +240,8 @@ def shrink(X: Any, a: Any, *, positive: bool = False, device: str | None = None)
     if len(there.shape) != 2:
         raise ValueError(f"shrink: X has {len(there.shape)} dimensions, 2 are needed")
     n = there.shape[1]
-    thresholds = a if is_on_gpu(a) else np.asarray(a, dtype=dtype_of(there))
+    a = host(a) if is_on_gpu(a) and not tuple(a.shape) else a
+    thresholds = as_type(a, dtype_of(there)) if is_on_gpu(a) else np.asarray(a, dtype=dtype_of(there))
     if tuple(thresholds.shape) not in ((), (n,)):
         raise ValueError(f"shrink: a is {tuple(thresholds.shape)}, a number or ({n},) is needed")
     if not is_on_gpu(thresholds) and (device or not thresholds.shape):  # a number is nowhere

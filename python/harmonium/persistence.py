@@ -32,7 +32,8 @@ import safetensors
 import safetensors.numpy
 from sklearn.utils.validation import check_is_fitted
 
-from ._arrays import host, is_foreign
+from ._arrays import is_foreign
+from ._device import host
 from .autoencoder import Autoencoder
 from .classifier import RBMClassifier
 from .factor_analysis import FactorAnalysis
