@@ -163,7 +163,8 @@ private:
     template <class Prepare>
     void over_weights(const InputBatch<T>& batch, const Prepare& prepare) {
         const std::int64_t n = batch.target().rows();
-        for (std::size_t l = 0; l < (model_.tied ? model_.n_encoder : model_.layers.size()); ++l) {
+        // From the last: the way back has just read the first ones' weights, and the next batch begins with them.
+        for (std::size_t l = model_.tied ? model_.n_encoder : model_.layers.size(); l-- > 0;) {
             GradientTerm<T> terms[2];
             WeightStep<T> step;
             step.terms = terms;
