@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "copy.cuh"
 #include "cover.cuh"
 #include "row_feed.cuh"
 #include "state.cuh"
@@ -141,10 +142,7 @@ void take_rows(Context& context, Matrix<const T> x, const std::int64_t* order, M
     const Matrix<T> to = stays ? out : Matrix<T>(taken.data(), out.rows, out.cols);
     const Cover c = cover(out.rows, out.cols);
     launch(state.stream, take_kernel<T>, c.grid, c.block, 0, x, order ? static_cast<const std::int64_t*>(there.data()) : nullptr, to);
-    if (!stays) {
-        const std::size_t width = static_cast<std::size_t>(out.cols) * sizeof(T);
-        CUDA_CHECK(cudaMemcpy2DAsync(out.data, static_cast<std::size_t>(out.stride) * sizeof(T), taken.data(), width, width, n, cudaMemcpyDeviceToHost, state.stream));
-    }
+    if (!stays) copy_rows(state, to, out);
     context.synchronize();
 }
 

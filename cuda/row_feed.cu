@@ -1,5 +1,6 @@
 #include "row_feed.cuh"
 
+#include "copy.cuh"
 #include "launch.cuh"
 #include "reduce.cuh"
 
@@ -94,13 +95,6 @@ void RowFeed<T>::keep() {
         to = std::decay_t<decltype(to)>(static_cast<std::size_t>(count));
         if (count > 0) CUDA_CHECK(cudaMemcpyAsync(to.data(), from, static_cast<std::size_t>(count) * sizeof(*from), cudaMemcpyHostToDevice, state_.stream));
     };
-    const auto copy_rows = [&](auto& to, const auto& from, std::int64_t cols, std::int64_t to_stride) {
-        to = std::decay_t<decltype(to)>(static_cast<std::size_t>(from.rows * to_stride));
-        constexpr std::size_t item = sizeof(*from.data);
-        if (cols == 0) return;
-        CUDA_CHECK(cudaMemcpy2DAsync(to.data(), static_cast<std::size_t>(to_stride) * item, from.data, static_cast<std::size_t>(from.stride) * item,
-                                     static_cast<std::size_t>(cols) * item, static_cast<std::size_t>(from.rows), cudaMemcpyHostToDevice, state_.stream));
-    };
     std::vector<std::int64_t> indptr;
     if (x_.is_sparse()) {
         const SparseRows<T>& from = x_.sparse;
@@ -112,10 +106,14 @@ void RowFeed<T>::keep() {
         if (from.values) copy(kept_.values, from.values + first, entries);
         all_.sparse = {kept_.indptr.data(), kept_.indices.data(), kept_.values.data(), from.rows, from.cols};
     } else if (x_.is_bits()) {
-        copy_rows(kept_.words, x_.bits, x_.bits.words(), x_.bits.words());
+        const std::int64_t words = x_.bits.words();
+        kept_.words = DeviceBuffer<std::uint64_t>(static_cast<std::size_t>(x_.rows() * words));
+        copy_rows(state_, Matrix<const std::uint64_t>(x_.bits.data, x_.rows(), words, x_.bits.stride),
+                  Matrix<std::uint64_t>(kept_.words.data(), x_.rows(), words));
         all_.bits = ConstBitMatrix(kept_.words.data(), x_.rows(), x_.cols());
     } else {
-        copy_rows(kept_.values, x_.dense, x_.cols(), stride());
+        kept_.values = DeviceBuffer<T>(static_cast<std::size_t>(x_.rows() * stride()));
+        copy_rows(state_, x_.dense, Matrix<T>(kept_.values.data(), x_.rows(), x_.cols(), stride()));
         all_.dense = Matrix<const T>(kept_.values.data(), x_.rows(), x_.cols(), stride());
     }
     CUDA_CHECK(cudaStreamSynchronize(state_.stream));

@@ -45,8 +45,10 @@ public:
         if (x_.dense && corruption_ == Corruption::none) {  // sparse rows are not copied first
             const bool sparse = order ? compress_if_sparse(x_.dense, order + first, n)
                                       : compress_if_sparse(x_.dense.rows_from(first, n), nullptr, n);
-            target_states_ = input_states_;
-            if (sparse) return;
+            if (sparse) {
+                target_states_ = input_states_;
+                return;
+            }
         }
         if (x_.dense) {
             for (std::int64_t i = 0; i < n; ++i) {
