@@ -20,7 +20,6 @@ std::int64_t rows_of_block(std::int64_t rows, std::int64_t strips, int threads) 
     return std::min(most_rows, std::max<std::int64_t>(fair / 48, 1) * 48);
 }
 
-
 // block (at `top`, `left` of the gradient) = the sum of all terms there, or added to it.
 template <class T>
 void multiply(const WeightStep<T>& step, std::int64_t top, std::int64_t left, bool accumulate, Matrix<T> block, T* scratch,
