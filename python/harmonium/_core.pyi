@@ -272,7 +272,7 @@ def lasso(
 def code_statistics(codes: States, x: Array, keep: float, share: float, a: Array, b: Array) -> None: ...
 def dictionary_update(a: Array, b: Array, positive: bool, dictionary: Array) -> None: ...
 def sparse_coding_train(
-    x: Array,
+    x: Any,
     dictionary: Array,
     covariance: Array,
     projections: Array,

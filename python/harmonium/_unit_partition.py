@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from . import _core
+from ._device import host
 from ._log_partition import LogPartition, Progress, estimate
 from ._units import TYPES, UnitStates
 
@@ -95,7 +96,7 @@ def base_biases(model: UnitModel, means: np.ndarray | None) -> np.ndarray:
         for kind, units in _groups(model[4]):
             typical[units] = {TYPES["bernoulli"]: 0.5, TYPES["relu"]: np.sqrt(2 / np.pi)}.get(kind, 0.0)
         return model[1].astype(np.float64) + model[0].astype(np.float64) @ typical
-    base = np.asarray(means, dtype=np.float64).copy()
+    base = np.array(host(means), dtype=np.float64)
     for kind, units in _groups(model[3]):
         if kind == TYPES["bernoulli"]:
             p = np.clip(base[units], 0.005, 0.995)

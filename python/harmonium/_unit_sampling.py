@@ -10,6 +10,7 @@ from sklearn.utils import check_array
 
 from . import _core, _unit_partition
 from ._callbacks import progress_bar
+from ._device import host
 from ._log_partition import Progress
 from ._unit_layers import UnitLayersRBM
 from ._units import UnitStates, VisibleLayer
@@ -114,10 +115,10 @@ class UnitSamplingRBM(UnitLayersRBM):
         mask = values = None
         if clamp is not None:
             mask, values, known = self._unit_clamp(who, clamp, n_samples)
-        from_hidden = init is None and clamp is None and len(getattr(self, "h_samples_", ())) > 0
+        from_hidden = init is None and clamp is None and np.shape(getattr(self, "h_samples_", ()))[0] > 0
         seed = self._draw_seed(random_state)
         if from_hidden:
-            chains = np.asarray(self.h_samples_, dtype=dtype)
+            chains = np.asarray(host(self.h_samples_), dtype=dtype)
             n_chains = len(chains) // (self.n_temperatures if self.method == "pt" else 1)
             chains = chains[np.arange(n_samples) % n_chains]
             start = UnitStates(_core.States.from_dense(np.ascontiguousarray(chains)), exposure)

@@ -98,8 +98,8 @@ class RBM(UnitsRBM):
         `log_likelihood`, and `log_partition` by annealing. The draws are the CPU's, sums come in another order. All
         else runs on the CPU whatever the device: `energy`, log Z by enumeration, the other samplers, all methods
         of other units, sums over missing entries. Only training that has no kernels for a GPU is refused.
-        An array on a GPU (CuPy's, PyTorch's) in `fit` and `partial_fit` stays there; components_ and intercepts are
-        then of its library, and these methods take and give arrays of it.
+        An array on a GPU (CuPy's, PyTorch's) in `fit` and `partial_fit` stays there; weights, biases, offsets and
+        h_samples_ are then of its library, and these methods take and give arrays of it.
 
     Attributes
     ----------
