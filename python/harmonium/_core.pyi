@@ -178,6 +178,7 @@ def unit_probability(
     given: States,
     exposure: Array | None,
     of_visible: bool,
+    device: str = "cpu",
 ) -> Array: ...
 def unit_gibbs(
     weights: Array,
@@ -193,6 +194,7 @@ def unit_gibbs(
     mask: Array | None,
     values: Array | None,
     progress: Progress,
+    device: str = "cpu",
 ) -> Array: ...
 def unit_free_energy(
     weights: Array,
@@ -202,6 +204,7 @@ def unit_free_energy(
     hidden: Array,
     v: States,
     exposure: Array | None,
+    device: str = "cpu",
 ) -> Array: ...
 def unit_pseudo_log_likelihood(
     weights: Array,
@@ -237,6 +240,7 @@ def unit_anneal(
     seed: int,
     n_runs: int,
     progress: Progress,
+    device: str = "cpu",
 ) -> tuple[Array, Array]: ...
 def unit_temper(
     weights: Array,
@@ -250,6 +254,7 @@ def unit_temper(
     n_steps: int,
     seed: int,
     progress: Progress,
+    device: str = "cpu",
 ) -> tuple[Array, Array]: ...
 def shrink(x: Any, a: Any, positive: bool) -> Any: ...
 def lipschitz_bound(dictionary: Array) -> float: ...

@@ -151,9 +151,10 @@ def annealed(
     start: UnitStates | None,
     words: float,
     progress: Progress,
+    device: str = "cpu",
 ) -> LogPartition:
     """By annealing from the base model, or with `start` back to it; of a bag of so many words."""
-    log_w, constants, _ = annealed_runs(model, base, betas, n_runs, seed, start, np.array([words]), progress)
+    log_w, constants, _ = annealed_runs(model, base, betas, n_runs, seed, start, np.array([words]), progress, device)
     return estimate(log_w[0], float(constants[0]), downwards=start is not None)
 
 
@@ -166,11 +167,12 @@ def annealed_runs(
     start: UnitStates | None,
     words: np.ndarray,
     progress: Progress,
+    device: str = "cpu",
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Bags of each of these sizes: the runs' log weights (sizes, n_runs), log Z of the bases, the last states."""
     steps = betas[::-1].copy() if start is not None else betas
     given = None if start is None else start.states
     exposure = np.repeat(words, n_runs).astype(model[0].dtype) if model[3][0, 0] == TYPES["count"] else None
-    log_w, v = _core.unit_anneal(*model, base, steps, given, exposure, seed, n_runs * len(words), progress)
+    log_w, v = _core.unit_anneal(*model, base, steps, given, exposure, seed, n_runs * len(words), progress, device)
     constants = base_log_partition(model, base, words) - squares(model, words)
     return log_w.reshape(len(words), n_runs), constants, v

@@ -186,7 +186,7 @@ class UnitsRBM(UnitScoresRBM):
             )
             dtype = float_dtype(checked)
         else:
-            checked = self._check_columns(X)
+            checked = self._check_columns("partial_fit", X)
             dtype = self._model()[0].dtype
         weight = None
         if sample_weight is not None:
