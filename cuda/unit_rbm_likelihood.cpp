@@ -2,7 +2,7 @@
 // of Bernoulli units.
 #include "graph.cuh"
 #include "rbm_scores.cuh"
-#include "unit_chains.cuh"
+#include "unit_model.cuh"
 #include "unit_states.hpp"
 
 namespace harmonium::cuda {

@@ -1,7 +1,7 @@
 // Conditionals and chains of a fitted RBM with units of any type on a GPU, as rbm_sample.cpp has those of Bernoulli units.
 #include "graph.cuh"
 #include "rbm_scores.cuh"
-#include "unit_chains.cuh"
+#include "unit_model.cuh"
 
 namespace harmonium::cuda {
 
@@ -80,9 +80,9 @@ private:
 
 // Some of the chains at all temperatures, of each as many; a step works on them together.
 template <class T>
-class Tempering {
+class TemperedGibbs {
 public:
-    Tempering(Context& context, const UnitModel<T>& model, const UnitRbm<T>& given, const T* base, std::int64_t temperatures, std::int64_t n,
+    TemperedGibbs(Context& context, const UnitModel<T>& model, const UnitRbm<T>& given, const T* base, std::int64_t temperatures, std::int64_t n,
               std::int64_t first, std::int64_t all, std::uint64_t seed)
         : context_(context), model_(model), n_(n), first_(first), all_(all), seed_(seed), chains_(model, temperatures * n),
           steps_(zeroed<std::uint64_t>(model.state(), 1)), accepted_(zeroed<unsigned long long>(model.state(), temperatures - 1)),
@@ -110,7 +110,7 @@ public:
         tempered_.draw = {seed, Stream::swap, steps_.data()};
         tempered_.likes = likes_.data(), tempered_.accepted = accepted_.data();
     }
-    ~Tempering() { CUDA_IGNORE(cudaStreamSynchronize(model_.state().stream)); }
+    ~TemperedGibbs() { CUDA_IGNORE(cudaStreamSynchronize(model_.state().stream)); }
 
     // Adds to accepted how often neighbours' states changed places.
     template <class Poll>
@@ -207,7 +207,7 @@ void rbm_temper(Context& context, const UnitRbm<T>& model, const T* base, std::i
     const UnitModel<T> there(context, model);
     std::vector<double> accepted(static_cast<std::size_t>(n_temperatures - 1));
     over_chains(context, n_temperatures * (UnitChains<T>::bytes(there) + 8), v.rows, n_steps, [&](std::int64_t first, std::int64_t n, const auto& poll) {
-        Tempering<T>(context, there, model, base, n_temperatures, n, first, v.rows, seed).run(n_steps, poll, v.rows_from(first, n), accepted);
+        TemperedGibbs<T>(context, there, model, base, n_temperatures, n, first, v.rows, seed).run(n_steps, poll, v.rows_from(first, n), accepted);
     });
     for (std::size_t t = 0; t < accepted.size(); ++t) swaps[t] = v.rows ? accepted[t] / static_cast<double>(n_steps * v.rows) : 0;
 }

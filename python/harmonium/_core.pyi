@@ -168,6 +168,7 @@ def unit_train(
     travelled: Array,
     quantities: Array,
     on_epoch: Callable[[], bool],
+    device: str = "cpu",
 ) -> None: ...
 def unit_probability(
     weights: Array,

@@ -35,7 +35,7 @@ const T* numbers_or_null(const py::object& object, std::int64_t size) {
 template <class T>
 void train(const PyStates& x, const py::object& sample_weight, const py::object& observed, const Array<std::int64_t>& visible,
            const Array<std::int64_t>& hidden, const py::dict& arrays, const py::dict& settings, Array<std::int64_t> counters,
-           Array<double> travelled, Array<double> quantities, const py::function& on_epoch) {
+           Array<double> travelled, Array<double> quantities, const py::function& on_epoch, const std::string& device) {
     const auto at = [&](const char* name) { return arrays[name].cast<Array<T>>(); };
     const auto real = [&](const char* name) { return settings[name].cast<double>(); };
     const auto whole = [&](const char* name) { return settings[name].cast<std::int64_t>(); };
@@ -98,8 +98,9 @@ void train(const PyStates& x, const py::object& sample_weight, const py::object&
         known = observed.cast<Words>();
         data.observed = bits(known, x.cols);
     }
+    const Device where = device_of(device);
     py::gil_scoped_release release;
-    InterruptibleContext context;
+    InterruptibleContext context(py::none(), 0, where);
     rbm_train<T>(context, data, options, done.epochs(), state, [&](const RbmEpoch& epoch) {
         return done.epoch_end(-epoch.pseudo_log_likelihood, epoch, on_epoch);
     });
@@ -248,13 +249,13 @@ void bind_units(py::module_& m) {
     m.def("unit_train", [](const PyStates& x, const py::object& sample_weight, const py::object& observed,
                            const Array<std::int64_t>& visible, const Array<std::int64_t>& hidden, const py::dict& arrays,
                            const py::dict& settings, const Array<std::int64_t>& counters, const Array<double>& travelled,
-                           const Array<double>& quantities, const py::function& on_epoch) {
+                           const Array<double>& quantities, const py::function& on_epoch, const std::string& device) {
         const bool single = py::isinstance<Array<float>>(arrays["weights"]);
         (single ? train<float> : train<double>)(x, sample_weight, observed, visible, hidden, arrays, settings, counters, travelled,
-                                                quantities, on_epoch);
+                                                quantities, on_epoch, device);
     }, py::arg("x"), py::arg("sample_weight"), py::arg("observed"), py::arg("visible").noconvert(), py::arg("hidden").noconvert(),
           py::arg("arrays"), py::arg("settings"), py::arg("counters").noconvert(), py::arg("travelled").noconvert(),
-          py::arg("quantities").noconvert(), py::arg("on_epoch"));
+          py::arg("quantities").noconvert(), py::arg("on_epoch"), py::arg("device") = "cpu");
     m.def("unit_count_states", [](const Array<std::int64_t>& groups) { return count_states(layer_of(groups)); }, py::arg("groups"));
 }
 
