@@ -98,14 +98,13 @@ def test_rows_on_a_gpu_are_trained_on_there(grey, gpu, parameters):
 @pytest.mark.parametrize("pretraining", ["rbm", "layerwise"])
 def test_pretraining_stays_on_the_gpu(grey, gpu, pretraining, monkeypatch):
     """Every layer of codes, and the machines trained on it: none goes through the host."""
-    name = "rbm_train" if pretraining == "rbm" else "autoencoder_train"
-    call, seen = getattr(_core, name), []
-    monkeypatch.setattr(_core, name, lambda *given: seen.append(given[-1]) or call(*given))
+    seen = []
+    for name in ("rbm_train", "unit_train") if pretraining == "rbm" else ("autoencoder_train",):
+        call = getattr(_core, name)
+        monkeypatch.setattr(_core, name, lambda *given, call=call: seen.append(given[-1]) or call(*given))
     for rows, device in ((gpu.array(grey.astype(np.float32)), None), (grey.astype(np.float32), "cuda")):
         seen.clear()
-        Autoencoder(
-            (7, 5, 3), code_activation="sigmoid", pretraining=pretraining, pretraining_iter=1, max_iter=0, device=device
-        ).fit(rows)
+        Autoencoder((7, 5, 3), pretraining=pretraining, pretraining_iter=1, max_iter=0, device=device).fit(rows)
         assert seen[:3] == ["cuda:0"] * 3
 
 

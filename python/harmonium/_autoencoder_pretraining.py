@@ -70,10 +70,7 @@ def _rbm(model: Any, data: Any, rows: Any, layer: int, width: int, activation: s
         random_state=(seed + layer) % 2**32,
         device=model.device,
     )
-    if rbm._plain_training():
-        rbm.fit(rows)
-    else:  # there are no kernels of it for a GPU
-        rbm.set_params(device="cpu").fit(host(rows) if is_on_gpu(rows) else rows)
+    rbm.fit(rows)
     # An RBM of counts takes its hidden biases once for each word of a row: here as often as a row has words on average.
     words = float(data.means.sum()) if visible == "count" else 1.0
     W, b, c = (host(part) for part in (rbm.components_, rbm.intercept_visible_, rbm.intercept_hidden_))
