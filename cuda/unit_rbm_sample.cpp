@@ -1,6 +1,7 @@
 // Conditionals and chains of a fitted RBM with units of any type on a GPU, as rbm_sample.cpp has those of Bernoulli units.
 #include "graph.cuh"
 #include "rbm_scores.cuh"
+#include "unit_chains.cuh"
 #include "unit_model.cuh"
 
 namespace harmonium::cuda {
@@ -83,32 +84,26 @@ template <class T>
 class TemperedGibbs {
 public:
     TemperedGibbs(Context& context, const UnitModel<T>& model, const UnitRbm<T>& given, const T* base, std::int64_t temperatures, std::int64_t n,
-              std::int64_t first, std::int64_t all, std::uint64_t seed)
+                  std::int64_t first, std::int64_t all, std::uint64_t seed)
         : context_(context), model_(model), n_(n), first_(first), all_(all), seed_(seed), chains_(model, temperatures * n),
-          steps_(zeroed<std::uint64_t>(model.state(), 1)), accepted_(zeroed<unsigned long long>(model.state(), temperatures - 1)),
-          likes_(static_cast<std::size_t>(temperatures * n)) {
+          steps_(zeroed<std::uint64_t>(model.state(), 1)), numbers_(zeroed<double>(model.state(), temperatures * n + temperatures - 1)) {
         const std::int64_t visible = model.units(true), hidden = model.units(false);
-        std::vector<T> biases;  // of both layers at every temperature
-        std::vector<double> slope(static_cast<std::size_t>(visible));
+        tempering_.temperatures = temperatures, tempering_.chains = n, tempering_.hidden = hidden;
+        std::vector<T> biases(base, base + visible);  // the base's, then both layers' at every temperature
         for (std::int64_t t = 0; t < temperatures; ++t) {
-            const T beta = static_cast<T>(1 - static_cast<double>(t) / static_cast<double>(temperatures - 1));
-            betas_.push_back(beta);
-            for (std::int64_t i = 0; i < visible; ++i) biases.push_back(base[i] + beta * (given.visible_bias[i] - base[i]));
-            for (std::int64_t j = 0; j < hidden; ++j) biases.push_back(given.hidden_bias[j] * beta);
+            for (std::int64_t i = 0; i < visible; ++i) biases.push_back(base[i] + tempering_.beta(t) * (given.visible_bias[i] - base[i]));
         }
-        for (std::int64_t i = 0; i < visible; ++i) {
-            slope[static_cast<std::size_t>(i)] = static_cast<double>(given.visible_bias[i]) - static_cast<double>(base[i]);
+        for (std::int64_t t = 0; t < temperatures; ++t) {
+            for (std::int64_t j = 0; j < hidden; ++j) biases.push_back(given.hidden_bias[j] * tempering_.beta(t));
         }
         biases_ = on_the_device(model.state(), biases.data(), static_cast<std::int64_t>(biases.size()));
-        slope_ = on_the_device(model.state(), slope.data(), visible);
-        tempered_.temperatures = temperatures, tempered_.chains = n;
-        tempered_.first_row = static_cast<std::uint32_t>(first);
-        tempered_.visible = chains_.states(true), tempered_.hidden = chains_.states(false);
-        tempered_.slope = slope_.data();
-        tempered_.activation = chains_.activation(false);
-        tempered_.hidden_bias = model.bias(false);
-        tempered_.draw = {seed, Stream::swap, steps_.data()};
-        tempered_.likes = likes_.data(), tempered_.accepted = accepted_.data();
+        tempering_.first_row = static_cast<std::uint32_t>(first);
+        tempering_.visible = model.layer(true);
+        tempering_.visible_bias = model.bias(true), tempering_.hidden_bias = model.bias(false);
+        tempering_.base = biases_.data();
+        tempering_.visible_biases = {tempering_.base + visible, temperatures, visible};
+        tempering_.hidden_biases = {tempering_.visible_biases.row(temperatures), temperatures, hidden};
+        tempering_.likes = numbers_.data(), tempering_.accepted = tempering_.likes + temperatures * n;
     }
     ~TemperedGibbs() { CUDA_IGNORE(cudaStreamSynchronize(model_.state().stream)); }
 
@@ -116,29 +111,28 @@ public:
     template <class Poll>
     void run(std::int64_t n_steps, const Poll& poll, Matrix<T> v, std::vector<double>& accepted) {
         chains_.forget(false);
-        for (std::int64_t t = 0; t < tempered_.temperatures; ++t) draw(false, t, Draw(seed_, Stream::start, 0), model_.bias(false), 1);
+        for (std::int64_t t = 0; t < tempering_.temperatures; ++t) draw(false, t, Draw(seed_, Stream::start, 0), model_.bias(false), 1);
         for (std::int64_t step = 0; step < n_steps; ++step) {
             poll(step);
             replay_.queue(model_.state().stream, [&] { this->step(); });
         }
         copy_rows(model_.state(), chains_.states(true).rows_from(0, n_), v);
-        std::vector<unsigned long long> counted(accepted.size());
-        copy_numbers<unsigned long long>(model_.state(), accepted_.data(), static_cast<std::int64_t>(counted.size()), counted.data());
+        std::vector<double> counted(accepted.size());
+        copy_numbers<double>(model_.state(), tempering_.accepted, tempering_.temperatures - 1, counted.data());
         context_.synchronize();
-        for (std::size_t t = 0; t < counted.size(); ++t) accepted[t] += static_cast<double>(counted[t]);
+        for (std::size_t t = 0; t < counted.size(); ++t) accepted[t] += counted[t];
     }
 
 private:
     void step() {
-        const std::int64_t visible = model_.units(true), hidden = model_.units(false);
         for (const bool of_visible : {true, false}) {
             chains_.activate(of_visible);
-            for (std::int64_t t = 0; t < tempered_.temperatures; ++t) {
-                const T* bias = biases_.data() + t * (visible + hidden) + (of_visible ? 0 : visible);
-                draw(of_visible, t, {seed_, of_visible ? Stream::visible : Stream::hidden, steps_.data()}, bias, betas_[static_cast<std::size_t>(t)]);
+            const Matrix<T> biases = of_visible ? tempering_.visible_biases : tempering_.hidden_biases;
+            for (std::int64_t t = 0; t < tempering_.temperatures; ++t) {
+                draw(of_visible, t, {seed_, of_visible ? Stream::visible : Stream::hidden, steps_.data()}, biases.row(t), tempering_.beta(t));
             }
         }
-        swap_tempered(model_.state(), tempered_);
+        swap_chains<T>(model_.state(), tempering_, {seed_, Stream::swap, steps_.data()}, chains_.states(true), chains_.activation(false), chains_.states(false));
         count_step(model_.state(), steps_.data());
     }
     void draw(bool of_visible, std::int64_t t, const StepDraw& numbers, const T* bias, T scale) {
@@ -146,12 +140,11 @@ private:
         draw.activation = chains_.activation(of_visible).rows_from(t * n_, n_);
         draw.states = chains_.states(of_visible).rows_from(t * n_, n_);
         draw.draw = numbers;
-        draw.first_row = row(t);
+        draw.first_row = static_cast<std::uint32_t>(t * all_ + first_);
         draw.bias = bias;
         draw.scale = scale;
         draw_units(model_.state(), model_.layer(of_visible), draw);
     }
-    std::uint32_t row(std::int64_t t) const { return static_cast<std::uint32_t>(t * all_ + first_); }
 
     Context& context_;
     const UnitModel<T>& model_;
@@ -159,11 +152,9 @@ private:
     std::uint64_t seed_;
     UnitChains<T> chains_;
     DeviceBuffer<std::uint64_t> steps_;
-    DeviceBuffer<unsigned long long> accepted_;
-    DeviceBuffer<double> likes_, slope_;
+    DeviceBuffer<double> numbers_;
     DeviceBuffer<T> biases_;
-    std::vector<T> betas_;
-    Tempered<T> tempered_;
+    Tempering<T> tempering_;
     Replay replay_;
 };
 

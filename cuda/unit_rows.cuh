@@ -2,7 +2,6 @@
 #pragma once
 
 #include "operand.cuh"
-#include "step_draw.cuh"
 
 namespace harmonium::cuda {
 
@@ -24,23 +23,5 @@ struct RowTerms {
 };
 template <class T>
 void row_terms(State& state, const RowTerms<T>& terms);
-
-// Chains at several temperatures, those of one below those of the one before, see tempered_chains.hpp.
-template <class T>
-struct Tempered {
-    std::int64_t temperatures = 0, chains = 0;
-    std::uint32_t first_row = 0;       // of the first chain in the draws of swaps
-    StepDraw draw;
-    Matrix<const T> visible;
-    const double* slope = nullptr;     // b - base
-    Matrix<T> hidden;                  // bernoulli units
-    Matrix<const T> activation;        // of the hidden layer by the visible states, without biases
-    const T* hidden_bias = nullptr;
-    double* likes = nullptr;                 // temperatures x chains: scratch
-    unsigned long long* accepted = nullptr;  // temperatures - 1: grows by the swaps that were accepted
-};
-// Swaps of hidden states between neighbouring temperatures: even pairs, then odd ones.
-template <class T>
-void swap_tempered(State& state, const Tempered<T>& tempered);
 
 }  // namespace harmonium::cuda

@@ -14,10 +14,10 @@ __global__ void row_factors_kernel(UnitStep<T> s) {
     const std::int64_t r = own_x(), n = s.step.n, m = s.step.m, step = s.step.place->done, first = step * s.step.batch_size;
     if (r >= n + m) return;
     const std::int64_t i = r < n ? r : r - n;
-    T words = s.words ? s.words[first + i] : T(1);
-    T weight = 1, factor;
+    T weight = 1, words = 1, factor;
     if (r < n || !s.model_factors) {
         if (s.weights) weight = s.weights[first + i];
+        if (s.words) words = s.words[first + i];
         factor = s.share * weight;
         if (r >= n) factor = -factor;
     } else {

@@ -4,6 +4,7 @@
 #include "graph.cuh"
 #include "harmonium/error.hpp"
 #include "rbm_memory.cuh"
+#include "unit_chains.cuh"
 #include "unit_device_epochs.hpp"
 #include "unit_step.cuh"
 
@@ -18,7 +19,7 @@ public:
                const UnitBeside<T>& beside)
         : context_(context), state_(use(context)), options_(options), rows_(x.states.rows()), visible_(work.visible), hidden_(work.hidden),
           batch_size_(std::min(options.batch_size, rows_)), steps_((rows_ + batch_size_ - 1) / batch_size_), kept_rows_(state.unit_chains.rows),
-          chains_(options.method == Method::cd ? 0 : kept_rows_), steps_done_(work.steps), visible_layer_(state_, state.visible),
+          temperatures_(options.n_temperatures), chains_(options.method == Method::cd ? 0 : kept_rows_ / temperatures_), steps_done_(work.steps), visible_layer_(state_, state.visible),
           hidden_layer_(state_, state.hidden), memory_(state_, options, work, batch_size_, steps_) {
         bool gaussian = false;
         for (const UnitGroup& group : state.visible.groups) gaussian |= group.type == UnitType::gaussian;
@@ -26,8 +27,9 @@ public:
         draw_data_ = options.draw_data && !x.states.bits_only();
         allocate(x, state, beside);
         memory_.upload(beside.chains, kept_.data());
-        if (chains_ > 0) copy_numbers<T>(state_, kept_.data(), chains_ * hidden_, hidden_states_.data());
-        feed_ = std::make_unique<RowFeed<T>>(context, x.states, batch_size_);  // last: it looks at what memory is left
+        if (chains_ > 0) copy_numbers<T>(state_, kept_.data(), temperatures_ * chains_ * hidden_, hidden_states_.data());
+        const States<T> rows = x.observed ? States<T>(ConstBitMatrix(filled())) : x.states;
+        feed_ = std::make_unique<RowFeed<T>>(context, rows, batch_size_);  // last: it looks at what memory is left
         CUDA_CHECK(cudaStreamSynchronize(state_.stream));
     }
     // What is queued still reads memory of ours.
@@ -41,6 +43,7 @@ public:
         upload(plan.model_factors, model_factors_), upload(plan.sizes, sizes_);
         row_share_ = plan.row_share;
         if (fast_.size()) CUDA_CHECK(cudaMemsetAsync(fast_.data(), 0, fast_.size() * sizeof(T), state_.stream));
+        if (tempered()) CUDA_CHECK(cudaMemsetAsync(tempering_.accepted, 0, beside.swaps.size() * sizeof(double), state_.stream));
         std::int64_t queued = 0;
         feed_->over(plan.order, rows_, [&](const RowBlock<T>& block, std::int64_t first) {
             memory_.stand(block, queued, steps_done_ + static_cast<std::uint64_t>(queued));
@@ -54,9 +57,14 @@ public:
             }
         });
         steps_done_ += static_cast<std::uint64_t>(queued);
-        copy_numbers<T>(state_, chains_ > 0 ? hidden_states_.data() : kept_.data(), static_cast<std::int64_t>(beside.chains.size()), beside.chains.data());
+        const std::int64_t living = chains_ > 0 ? temperatures_ * chains_ : kept_rows_;
+        copy_numbers<T>(state_, chains_ > 0 ? hidden_states_.data() : kept_.data(), living * hidden_, beside.chains.data());
         copy_numbers<T>(state_, scale_.data(), scale_.size() ? visible_ : 0, beside.scale->data());
-        return memory_.take(work);
+        copy_numbers<std::uint64_t>(state_, filled_.data(), static_cast<std::int64_t>(filled_.size()), beside.filled->data());
+        if (tempered()) copy_numbers<double>(state_, tempering_.accepted, temperatures_ - 1, beside.swaps.data());
+        const double activity = memory_.take(work);
+        for (double& swaps : beside.swaps) swaps /= static_cast<double>(steps_ * options_.n_gibbs_steps * chains_);
+        return activity;
     }
 
 private:
@@ -75,6 +83,7 @@ private:
         const std::int64_t n = p.n, m = p.m;
         take_rows(state_, s);
         const Matrix<T> v = s.states.rows_from(0, n), h = s.probability.rows_from(0, n);
+        for (std::int64_t k = 0; observed_.size() && k < options_.n_gibbs_steps; ++k) fill_in(s, v, h, k);
         UnitDraw<T> up = given(v, p.weights, false, p.hidden_bias, h);
         up.mean = h;
         up.exposure = bags_ ? s.exposure : nullptr;
@@ -116,22 +125,56 @@ private:
             weights = {seen_.data(), visible_, hidden_};
             visible_bias = seen_.data() + size, hidden_bias = visible_bias + visible_;
         }
-        const Matrix<T> v = s.states.rows_from(p.n, m), mean = s.probability.rows_from(p.n, m), h = hidden_states(m);
+        // Of all temperatures: rows below each other, one product for all. They differ in biases and what scales the weights.
+        const std::int64_t all = temperatures_ * m;
+        const Matrix<T> v = s.states.rows_from(p.n, all), mean = s.probability.rows_from(p.n, m), h = hidden_states(all);
+        const Matrix<T> of_hidden = tempered() ? Matrix<T>(activation_.data(), all, hidden_) : mean;
         const T* exposure = bags_ ? s.exposure + p.n : nullptr;
+        Tempering<T> t = tempering_;
+        if (tempered()) {
+            t.visible_offset = p.visible_offset, t.visible_bias = visible_bias, t.hidden_bias = hidden_bias;
+            temper_biases(state_, t);
+        }
+        const auto each = [&](UnitDraw<T> draw, const LayerView& layer, Matrix<T> states, Matrix<T> biases) {
+            draw.exposure = exposure;
+            const Matrix<const T> activation = draw.activation;
+            for (std::int64_t i = 0; i < temperatures_; ++i) {
+                draw.activation = activation.rows_from(i * m, m);
+                draw.states = states.rows_from(i * m, m);
+                draw.first_row = static_cast<std::uint32_t>(i * m);
+                if (tempered()) draw.bias = biases.row(i), draw.scale = t.beta(i);
+                draw_units(state_, layer, draw);
+                draw.mean = {};
+            }
+        };
         for (std::int64_t k = 1; k <= options_.n_gibbs_steps; ++k) {
-            UnitDraw<T> down = given(h, weights, true, visible_bias, Matrix<T>(activation_.data(), m, visible_));
-            down.exposure = exposure;
+            UnitDraw<T> down = given(h, weights, true, visible_bias, Matrix<T>(activation_.data(), all, visible_));
             down.draw = draw(Stream::visible, k);
-            down.states = v;
-            draw_units(state_, visible_layer_.view(), down);
-            UnitDraw<T> up = given(v, weights, false, hidden_bias, mean);
-            up.exposure = exposure;
+            each(down, visible_layer_.view(), v, t.visible_biases);
+            UnitDraw<T> up = given(v, weights, false, hidden_bias, of_hidden);
             up.draw = draw(Stream::hidden, k);
-            up.states = h;
             if (k == options_.n_gibbs_steps) up.mean = mean;
-            draw_units(state_, hidden_layer_.view(), up);
+            each(up, hidden_layer_.view(), h, t.hidden_biases);
+            if (tempered()) swap_chains<T>(state_, t, draw(Stream::swap, k), v, of_hidden, h);
         }
     }
+    bool tempered() const { return temperatures_ > 1; }
+
+    // Missing units of the batch, given the others of their rows.
+    void fill_in(const UnitStep<T>& s, Matrix<T> v, Matrix<T> h, std::int64_t k) {
+        const Matrix<T> hidden(missing_.data(), v.rows, hidden_), drawn(activation_.data(), v.rows, visible_);
+        UnitDraw<T> up = given(v, s.step.weights, false, s.step.hidden_bias, h);
+        up.draw = draw(Stream::missing_hidden, k);
+        up.states = hidden;
+        draw_units(state_, hidden_layer_.view(), up);
+        UnitDraw<T> down = given(hidden, s.step.weights, true, s.step.visible_bias, drawn);
+        down.draw = draw(Stream::missing_visible, k);
+        down.states = Matrix<T>(missing_.data() + batch_size_ * hidden_, v.rows, visible_);
+        draw_units(state_, visible_layer_.view(), down);
+        fill_missing<T>(state_, s.step.place, batch_size_, s.step.mirrored, ConstBitMatrix(observed_.data(), rows_, visible_), down.states, v, filled());
+    }
+    BitMatrix filled() const { return {filled_.data(), rows_, visible_}; }
+
     void move_fast_biases(const StepView<T>& p) {
         T* fast = fast_.data() + visible_ * hidden_;
         move_fast<T>(state_, visible_, options_.fast_rate, p.visible_difference, fast);
@@ -158,7 +201,7 @@ private:
         s.draw_data = draw_data_;
         s.learn_variance = options_.learn_variance;
         const std::int64_t all = s.step.n + s.step.m;
-        s.states = {states_.data(), all, visible_};
+        s.states = {states_.data(), s.step.n + temperatures_ * s.step.m, visible_};
         s.probability = {probability_.data(), all, hidden_};
         const auto or_null = [](const DeviceBuffer<T>& buffer) { return buffer.size() ? buffer.data() : nullptr; };
         s.weights = or_null(weights_), s.words = or_null(words_), s.masses = masses_.data();
@@ -175,13 +218,13 @@ private:
 
     void allocate(const UnitTrainingData<T>& x, const UnitRbmState<T>& state, const UnitBeside<T>& beside) {
         const auto numbers = [](DeviceBuffer<T>& to, std::int64_t size) { to = DeviceBuffer<T>(static_cast<std::size_t>(size)); };
-        const std::int64_t model = model_rows(batch_size_), all = batch_size_ + model;
+        const std::int64_t model = model_rows(batch_size_), chains = temperatures_ * model, all = batch_size_ + model;
         bags_ = state.visible.counts();
-        numbers(states_, all * visible_);
+        numbers(states_, (batch_size_ + chains) * visible_);
         numbers(probability_, all * hidden_);
-        numbers(hidden_states_, model * hidden_);
+        numbers(hidden_states_, chains * hidden_);
         numbers(kept_, kept_rows_ * hidden_);
-        numbers(activation_, std::max(batch_size_, model) * visible_);
+        numbers(activation_, std::max(batch_size_, chains) * (tempered() ? std::max(visible_, hidden_) : visible_));
         numbers(row_numbers_, 4 * all);
         numbers(sparsity_move_, hidden_);
         if (x.weight) numbers(weights_, rows_);
@@ -196,6 +239,26 @@ private:
         scale_moves_ = DeviceBuffer<char>(beside.scale_moves.size());
         memory_.upload(beside.scale_moves, scale_moves_.data());
         if (options_.fast_rate > 0) numbers(fast_, (visible_ + 1) * (hidden_ + 1)), numbers(seen_, (visible_ + 1) * (hidden_ + 1));
+        if (x.observed) {
+            numbers(missing_, batch_size_ * (visible_ + hidden_));
+            filled_ = DeviceBuffer<std::uint64_t>(beside.filled->size());
+            memory_.upload(*beside.filled, filled_.data());
+            observed_ = DeviceBuffer<std::uint64_t>(beside.filled->size());
+            const std::int64_t words = x.observed.words();
+            copy_rows(state_, Matrix<const std::uint64_t>(x.observed.data, rows_, words, x.observed.stride),
+                      Matrix<std::uint64_t>(observed_.data(), rows_, words));
+        }
+        if (tempered()) {
+            numbers(tempered_biases_, visible_ + temperatures_ * (visible_ + hidden_));
+            likes_ = DeviceBuffer<double>(static_cast<std::size_t>(chains + temperatures_));
+            Tempering<T>& t = tempering_;
+            t.temperatures = temperatures_, t.chains = model, t.hidden = hidden_;
+            t.visible = visible_layer_.view();
+            t.base = tempered_biases_.data();
+            t.visible_biases = {t.base + visible_, temperatures_, visible_};
+            t.hidden_biases = {t.visible_biases.row(temperatures_), temperatures_, hidden_};
+            t.likes = likes_.data(), t.accepted = t.likes + chains;
+        }
         if (!proper_) return;
         power_ = DeviceBuffer<double>(static_cast<std::size_t>(hidden_ + visible_ + 3));
         const std::vector<double> ones(static_cast<std::size_t>(hidden_), 1.0);
@@ -206,16 +269,18 @@ private:
     Context& context_;
     State& state_;
     const UnitRbmOptions& options_;
-    std::int64_t rows_, visible_, hidden_, batch_size_, steps_, kept_rows_, chains_;
+    std::int64_t rows_, visible_, hidden_, batch_size_, steps_, kept_rows_, temperatures_, chains_;
     bool bags_ = false, proper_ = false, draw_data_ = false;
     double row_share_ = 1;
     std::uint64_t steps_done_;
     DeviceLayer visible_layer_, hidden_layer_;
     TrainingMemory<T> memory_;
     DeviceBuffer<T> states_, probability_, hidden_states_, kept_, activation_, row_numbers_, sparsity_move_;
-    DeviceBuffer<T> weights_, words_, masses_, model_factors_, sizes_, scale_, fast_, seen_;
+    DeviceBuffer<T> weights_, words_, masses_, model_factors_, sizes_, scale_, fast_, seen_, tempered_biases_, missing_;
+    DeviceBuffer<std::uint64_t> filled_, observed_;
+    Tempering<T> tempering_;
     DeviceBuffer<char> scale_moves_;
-    DeviceBuffer<double> power_;
+    DeviceBuffer<double> power_, likes_;
     std::unique_ptr<RowFeed<T>> feed_;
     Replay replay_;
 };

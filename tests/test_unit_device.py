@@ -1,24 +1,21 @@
-"""RBMs with units of any type on a GPU, or on the emulated one, against the same on the CPU: the same draws.
-
-How bernoulli machines do is in test_rbm_device.py.
-"""
+"""Training of machines with units of any type on a GPU, or on the emulated one, against the same on the CPU."""
 
 from __future__ import annotations
 
-import copy
+import pickle
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 import tolerance
 from device_arrays import device_under_test
-from harmonium import RBM, RBMClassifier, _core
+from harmonium import RBM
 from harmonium._device import is_on_gpu
-from unit_machines import KINDS, machine
+from test_unit_training import LEARNED, make, random_data, same_model
+from unit_machines import KINDS, Kind
 
-needs_gpu = pytest.mark.skipif(not _core.cuda_available(), reason=f"GPU {_core.cuda_status()}")
-LEARNED = ("components_", "intercept_visible_", "intercept_hidden_")
-ROWS = 5
+pytestmark = pytest.mark.filterwarnings("ignore:.*(standardise X|hidden units).*:UserWarning")
 
 
 @pytest.fixture
@@ -26,112 +23,130 @@ def gpu(request):
     return device_under_test("cuda", request.config.getoption("--require-gpu"))
 
 
-def rows_of(rbm, kind):
-    words = {"n_words": np.arange(ROWS)} if kind.visible == "count" else {}
-    return rbm.sample(ROWS, n_steps=2, random_state=0, **words)
+def named(name):
+    return next(kind for kind in KINDS if str(kind) == name)
 
 
-def near(actual, expected, dtype):
-    """Of a model of this type, at most 20 times sums of 9 terms below 10 in another order; draws of few values are the
-    same."""
-    actual, expected = np.asarray(actual), np.asarray(expected)
-    if (expected == np.round(expected)).all():
-        tolerance.exact(actual, expected)
-    else:
-        tolerance.near_sum(actual, expected, 10 + np.abs(expected), 20 * 9, dtype=dtype)
-
-
-def calls_of(rbm, X, kind):
-    """Every method that computes on a GPU, of that machine and rows in its place."""
-    counts = kind.visible == "count"
-    words = {"n_words": 3} if counts else {}
-    H = rbm.transform(X)
-    yield lambda m, move: m.transform(move(X))
-    yield lambda m, move: m.inverse_transform(move(H))
-    yield lambda m, move: m.free_energy(move(X))
-    yield lambda m, move: m.gibbs(move(X), 3, random_state=1)
-    yield lambda m, move: m.sample(ROWS, n_steps=3, random_state=1, **words)
-    yield lambda m, move: m.sample(ROWS, n_steps=2, init=move(X), random_state=1)
-    yield lambda m, move: m.sample(ROWS, n_steps=4, sampler="annealed", random_state=1, **words)
-    if not counts:
-        mask = np.arange(X.shape[1]) % 2 == 0
-        yield lambda m, move: m.sample(ROWS, n_steps=3, clamp=(move(mask), move(X)), random_state=1)
-    if kind.hidden == "bernoulli" and not counts:
-        yield lambda m, move: m.sample(ROWS, n_steps=4, sampler="pt", random_state=1)
-
-
-@needs_gpu
-@pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_machines_of_any_units_draw_and_score_what_the_cpu_does(kind):
-    dtype = (np.float32, np.float64)[KINDS.index(kind) % 2]
-    cpu, gpu = (machine(kind, dtype=dtype).set_params(device=device) for device in ("cpu", "cuda"))
-    X = rows_of(cpu, kind)
-    for call in calls_of(cpu, X, kind):
-        near(call(gpu, np.asarray), call(cpu, np.asarray), dtype)
-    if hasattr(cpu, "swap_rates_"):
-        tolerance.exact(gpu.swap_rates_, cpu.swap_rates_)
-    words = {"n_words": 3} if kind.visible == "count" else {}
-    for method in ("ais", "reverse_ais"):
-        z = [m.log_partition(method, n_runs=4, n_betas=4, random_state=0, **words).value for m in (gpu, cpu)]
-        near(*z, dtype)
-
-
-@pytest.mark.parametrize("kind", [KINDS[0], KINDS[3], KINDS[9]], ids=str)
-def test_a_machine_on_a_gpu_takes_and_gives_arrays_of_its_library(kind, gpu):
-    here = machine(kind, dtype=np.float32).set_params(device="cuda")
-    there = copy.deepcopy(here).set_params(device=None)
-    for name in LEARNED:
-        setattr(there, name, gpu.array(getattr(here, name)))
-    X = rows_of(here, kind)
-    H = here.transform(X)
-    more = (
-        lambda m, move: m.score_samples(move(X)),
-        lambda m, move: m.log_likelihood(move(X)),
-        lambda m, move: m.energy(move(X), move(H)),
+def both(kind, X, sample_weight=None, n_hidden=20, **parameters):
+    """One epoch on both devices. Parameters of order 1 move by rate times sums of a batch's rows, in every step."""
+    settings = {"n_iter": 1, "batch_size": 20, "random_state": 0, **kind.parameters, **parameters}
+    cpu, gpu = (
+        RBM(n_hidden, visible=kind.visible, hidden=kind.hidden, device=device, **settings).fit(
+            X, sample_weight=sample_weight
+        )
+        for device in ("cpu", "cuda")
     )
-    for call in (*calls_of(here, X, kind), *more):
-        found = call(there, gpu.array)
-        assert is_on_gpu(found)
-        tolerance.same_bits(gpu.host(found), np.ascontiguousarray(call(here, np.asarray)))
-    for m, rows in ((there, X), (here, gpu.array(X))):
-        for method in ("transform", "free_energy", "gibbs", "score_samples", "log_likelihood"):
-            with pytest.raises(ValueError, match=rf"RBM\.{method}: \w is .*, components_ of the model is .*; move one"):
-                getattr(m, method)(rows)
-
-
-@needs_gpu
-def test_chains_of_a_long_run_agree():
-    """Many rows and units, as many as do not fit a warp or a block."""
-    rng = np.random.default_rng(0)
-    rbms = []
-    for device in ("cpu", "cuda"):
-        rbm = RBM(70, visible=[("bernoulli", 40), ("categorical", 30)], n_categories=[3] * 30, device=device)
-        rbm.components_, rbm.intercept_visible_ = 0.3 * rng.standard_normal((70, 130)), rng.standard_normal(130)
-        rbm.intercept_hidden_ = rng.standard_normal(70)
-        rng = np.random.default_rng(0)
-        rbms.append(rbm)
-    tolerance.exact(*(rbm.sample(150, n_steps=3, random_state=0) for rbm in rbms[::-1]))
-
-
-def test_a_classifier_learns_and_predicts_on_a_gpu(gpu):
-    rng = np.random.default_rng(0)
-    X, y = (rng.random((60, 12)) < 0.5).astype(np.float32), rng.integers(3, size=60) + 4
-    here = RBMClassifier(RBM(5, n_iter=2, batch_size=30, random_state=0, device="cuda")).fit(X, y)
-    there = RBMClassifier(RBM(5, batch_size=30, random_state=0))
-    for labels in (y, gpu.array(y)):
-        there.partial_fit(gpu.array(X), labels, classes=[4, 5, 6])
+    dtype = cpu.components_.dtype
+    terms = cpu._steps * (cpu.batch_size + X.shape[1])
     for name in LEARNED:
-        tolerance.same_bits(gpu.host(getattr(there.rbm_, name)), np.ascontiguousarray(getattr(here.rbm_, name)))
-    for call in (
-        lambda m, move: m.predict(move(X)),
-        lambda m, move: m.predict_proba(move(X)),
-        lambda m, move: m.predict_log_proba(move(X)),
-        lambda m, move: m.transform(move(X)),
-        lambda m, move: m.sample(4, y=move(y[:4]), n_steps=2, random_state=0),
-    ):
-        found = call(there, gpu.array)
-        assert is_on_gpu(found)
-        tolerance.same_bits(gpu.host(found), np.ascontiguousarray(call(here, np.asarray)))
-    assert there.score(gpu.array(X), gpu.array(y)) == here.score(X, y)
-    with pytest.raises(ValueError, match=r"RBMClassifier.predict: X is a NumPy array, components_ of the machine"):
-        there.predict(X)
+        was, now = getattr(cpu, name), getattr(gpu, name)
+        if name == "h_samples_" and kind.hidden == "bernoulli":
+            tolerance.exact(now, was)
+        else:
+            tolerance.near_sum(now, was, 1 + np.abs(was), terms, dtype=dtype)
+    for name, values in cpu.history_.items():
+        tolerance.near_sum(gpu.history_[name], np.asarray(values), 1 + np.abs(values), terms, dtype=dtype)
+    return cpu, gpu
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("method", ["cd", "pcd"])
+def test_one_epoch_gives_the_cpu_s_likelihood(kind, method, gpu):
+    X = random_data(kind, 50).astype(np.float32)
+    cpu, there = both(kind, X, method=method, n_chains=7 if method == "pcd" else 20, learning_rate=0.1)
+    if str(kind) != "gaussian-relu":  # whose partition function is estimated
+        ahead = there.log_likelihood(X) - cpu.log_likelihood(X)
+        assert abs(ahead.mean()) < 0.01  # nats a row
+
+
+MIXED = named("bernoulli-gaussian-categorical-categorical-bernoulli")
+WORDS = named("count-bernoulli")
+REAL = named("gaussian-gaussian")
+CHOICES = named("categorical-categorical-categorical-bernoulli")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("kind", "parameters"),
+    [
+        (MIXED, {"method": "cd", "momentum": 0.5, "averaging": 2, "annealing": "linear", "n_gibbs_steps": 2}),
+        (MIXED, {"method": "pcd", "learn_variance": True, "weight_decay": 0.01, "centering": False}),
+        (MIXED, {"method": "pt", "n_temperatures": 3, "n_chains": 5, "n_gibbs_steps": 2, "learning_rate": 0.2}),
+        (WORDS, {"method": "pcd", "l1": 0.01, "n_chains": 9, "shuffle": False}),
+        (WORDS, {"method": "fpcd", "sparsity_cost": 0.1, "sparsity_target": 0.2}),
+        (CHOICES, {"method": "pt", "n_temperatures": 4, "learning_rate": 0.2}),
+        (REAL, {"method": "cd", "learning_rate": 0.3, "averaging": 3}),  # steps that leave |W| < 1 are projected back
+    ],
+    ids=lambda value: str(value) if isinstance(value, Kind) else value["method"],
+)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_ways_of_training(kind, parameters, weighted, dtype, gpu):
+    X = random_data(kind, 50).astype(dtype)
+    if kind is REAL:
+        X[:, 1] = X[:, 0] + X[:, 1] / 4
+    weight = np.random.default_rng(1).integers(0, 4, 50) if weighted else None
+    cpu, there = both(kind, X, weight, n_hidden=4, n_iter=2, **parameters)
+    if parameters["method"] == "pt":
+        tolerance.exact(there.swap_rates_, cpu.swap_rates_)
+        assert (there.swap_rates_ > 0.5).all() and (there.swap_rates_ < 1).any()
+
+
+@pytest.mark.parametrize("method", ["cd", "pcd", "pt"])
+def test_missing_entries(method, gpu):
+    rng = np.random.default_rng(0)
+    X = np.hstack([rng.random((50, 70)) < np.linspace(0.1, 0.9, 70), rng.integers(0, 3, (50, 2))]).astype(np.float32)
+    X[rng.random(X.shape) < 0.3] = np.nan
+    kind = Kind([("bernoulli", 70), ("categorical", 2)], "bernoulli", (), parameters={"n_categories": [3, 3]})
+    both(kind, X, n_hidden=5, method=method, n_iter=2, n_temperatures=2, n_gibbs_steps=2, allow_missing=True)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_grey_data_and_what_bits_are_drawn_from(sparse, gpu):
+    rng = np.random.default_rng(0)
+    X = (rng.random((50, 70)) * (rng.random((50, 70)) < 0.5)).astype(np.float32)
+    kind = Kind("bernoulli", "bernoulli", ())
+    for draw_data in (False, True):
+        both(kind, sp.csr_matrix(X) if sparse else X, n_hidden=5, draw_data=draw_data, l1=0.01)
+
+
+@pytest.mark.parametrize("kind", [MIXED, WORDS], ids=str)
+def test_rows_on_a_gpu_train_there(kind, gpu):
+    """The same bits as from NumPy's rows moved there."""
+    X = random_data(kind, 50)
+    moved = make(kind, n_iter=2, device="cuda").fit(X)
+    there = gpu.array(X)
+    model = make(kind, n_iter=1).fit(there).partial_fit(there)
+    for name in ("components_", "intercept_visible_", "intercept_hidden_"):
+        assert is_on_gpu(getattr(model, name))
+        tolerance.same_bits(gpu.host(getattr(model, name)), np.ascontiguousarray(getattr(moved, name)))
+    tolerance.same_bits(model.h_samples_, moved.h_samples_)
+    same_model(pickle.loads(pickle.dumps(model)), moved)
+
+
+def test_bad_input_is_refused_as_on_the_cpu(gpu):
+    for kind, row, value in ((MIXED, 3, 0.5), (MIXED, 7, np.nan), (WORDS, 2, -1), (CHOICES, 5, 9), (REAL, 4, np.inf)):
+        X = random_data(kind, 20)
+        X[row, 0] = value
+        messages = []
+        for device, rows in (("cpu", X), ("cuda", X), (None, gpu.array(X))):
+            model = make(kind, device=device, check_range=True)
+            if kind is MIXED and value == 0.5:
+                model.set_params(allow_missing=True)
+            with pytest.raises(ValueError, match=r"row|allow_missing") as error:
+                model.fit(rows)
+            assert not hasattr(model, "components_")
+            messages.append(str(error.value))
+        assert messages[0] == messages[1] == messages[2]
+    with pytest.raises(ValueError, match="device='cuda' trains by method='cd', 'pcd', 'fpcd' or 'pt'; method='exact'"):
+        make(CHOICES, device="cuda", method="exact").fit(random_data(CHOICES, 20))
+
+
+@pytest.mark.parametrize("kind", [MIXED, REAL], ids=str)
+def test_a_failed_fit_keeps_the_last_whole_epoch(kind, gpu):
+    X = random_data(kind, 50)
+    rbm = make(kind, n_iter=2, device="cuda", learn_variance=True).fit(X)
+    before = pickle.loads(pickle.dumps(rbm))
+    with pytest.raises(ArithmeticError, match="training diverged in epoch 3"):
+        rbm.set_params(learning_rate=1e9, annealing=None).partial_fit(X)
+    same_model(rbm, before)
+    assert rbm.n_iter_ == 2

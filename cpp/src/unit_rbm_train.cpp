@@ -303,7 +303,8 @@ void rbm_train(Context& context, const UnitTrainingData<T>& x, const UnitRbmOpti
     std::unique_ptr<Context> host;
     if (context.cuda()) {
         require(!options.exact, "RBM: method=\"exact\" has no loop on a GPU; train by it on the CPU");
-        require(options.n_temperatures == 1 && !x.observed, "RBM: parallel tempering and missing entries have no loop on a GPU");
+        require(options.method == Method::pcd || options.n_temperatures == 1, "RBM: contrastive divergence at ", options.n_temperatures,
+                " temperatures has no loop on a GPU");
         host = std::make_unique<Context>(context.threads());
     }
     UnitTrainer<T> trainer(host ? *host : context, host ? &context : nullptr, x, options, state);
