@@ -52,9 +52,9 @@ def both(kind, X, sample_weight=None, n_hidden=20, **parameters):
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 @pytest.mark.parametrize("method", ["cd", "pcd"])
 def test_one_epoch_gives_the_cpu_s_likelihood(kind, method, gpu):
-    X = random_data(kind, 50).astype(np.float32)
+    X = random_data(kind, 45).astype(np.float32)
     cpu, there = both(kind, X, method=method, n_chains=7 if method == "pcd" else 20, learning_rate=0.1)
-    if str(kind) != "gaussian-relu":  # whose partition function is estimated
+    if method == "pcd" and str(kind) != "gaussian-relu":  # whose partition function is estimated
         ahead = there.log_likelihood(X) - cpu.log_likelihood(X)
         assert abs(ahead.mean()) < 0.01  # nats a row
 
@@ -65,7 +65,7 @@ REAL = named("gaussian-gaussian")
 CHOICES = named("categorical-categorical-categorical-bernoulli")
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("dtype", "weighted"), [(np.float32, False), (np.float64, True)])
 @pytest.mark.parametrize(
     ("kind", "parameters"),
     [
@@ -75,20 +75,31 @@ CHOICES = named("categorical-categorical-categorical-bernoulli")
         (WORDS, {"method": "pcd", "l1": 0.01, "n_chains": 9, "shuffle": False}),
         (WORDS, {"method": "fpcd", "sparsity_cost": 0.1, "sparsity_target": 0.2}),
         (CHOICES, {"method": "pt", "n_temperatures": 4, "learning_rate": 0.2}),
-        (REAL, {"method": "cd", "learning_rate": 0.3, "averaging": 3}),  # steps that leave |W| < 1 are projected back
     ],
     ids=lambda value: str(value) if isinstance(value, Kind) else value["method"],
 )
-@pytest.mark.parametrize("weighted", [False, True])
-def test_ways_of_training(kind, parameters, weighted, dtype, gpu):
-    X = random_data(kind, 50).astype(dtype)
-    if kind is REAL:
-        X[:, 1] = X[:, 0] + X[:, 1] / 4
-    weight = np.random.default_rng(1).integers(0, 4, 50) if weighted else None
+def test_ways_of_training(kind, parameters, dtype, weighted, gpu):
+    X = random_data(kind, 45).astype(dtype)
+    weight = np.random.default_rng(1).integers(0, 4, 45) if weighted else None
     cpu, there = both(kind, X, weight, n_hidden=4, n_iter=2, **parameters)
     if parameters["method"] == "pt":
         tolerance.exact(there.swap_rates_, cpu.swap_rates_)
         assert (there.swap_rates_ > 0.5).all() and (there.swap_rates_ < 1).any()
+
+
+@pytest.mark.parametrize("averaging", [None, 3])
+def test_steps_that_leave_proper_machines_are_projected_back(averaging, gpu):
+    X = random_data(REAL, 20)
+    trained = []
+    for device in ("cpu", "cuda"):
+        rbm = make(REAL, method="cd", n_iter=0, learning_rate=0.01, averaging=averaging, device=device).fit(X)
+        rbm.components_ = np.array([[2.0, 0.3], [-0.4, 0.9]])
+        trained.append(rbm.partial_fit(X))
+    for name in ("components_", "intercept_visible_", "intercept_hidden_"):
+        tolerance.near_sum(
+            *(getattr(rbm, name) for rbm in trained[::-1]), np.full(getattr(trained[0], name).shape, 4.0), 100
+        )
+    assert 0.97 < np.linalg.norm(trained[1].components_, 2) < 0.99
 
 
 @pytest.mark.parametrize("method", ["cd", "pcd", "pt"])
