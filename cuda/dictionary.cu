@@ -1,6 +1,7 @@
 #include "dictionary.cuh"
 
 #include "cover.cuh"
+#include "dense.cuh"
 #include "harmonium/math.hpp"
 #include "reduce.cuh"
 #include "state.cuh"
@@ -105,6 +106,17 @@ void code_statistics(State& state, Matrix<const double> h, Matrix<const double> 
     multiply(state, Product::f64, h.cols, x.cols, h.rows, share, {h.data, h.stride, true}, {x.data, x.stride, false}, keep, b.data, b.stride);
 }
 
+template <class T>
+void code_statistics(Context& context, const SparseRows<T>& h, Matrix<const T> x, double keep, double share, Matrix<double> a,
+                     Matrix<double> b) {
+    State& state = use(context);
+    double* room = state.scratch<double>(Scratch::first, h.rows * (h.cols + x.cols));
+    const Matrix<double> codes(room, h.rows, h.cols), rows(room + h.rows * h.cols, x.rows, x.cols);
+    convert(state, write_out<T>(context, States<T>(h)), codes);
+    convert(state, x, rows);
+    code_statistics(state, Matrix<const double>(codes), Matrix<const double>(rows), keep, share, a, b);
+}
+
 template <class From, class To>
 void convert(State& state, Matrix<const From> from, Matrix<To> out) {
     const Cover all = cover(out.rows, out.cols);
@@ -124,6 +136,7 @@ void replace_atoms(State& state, std::int64_t n, const std::int32_t* which, cons
 
 #define HARMONIUM_INSTANTIATE(T)                                      \
     template void convert(State&, Matrix<const double>, Matrix<T>);   \
+    template void code_statistics(Context&, const SparseRows<T>&, Matrix<const T>, double, double, Matrix<double>, Matrix<double>); \
     template void count_uses(State&, Matrix<const T>, std::int64_t, double*, double*);
 HARMONIUM_INSTANTIATE(float)
 HARMONIUM_INSTANTIATE(double)

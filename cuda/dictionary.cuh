@@ -8,7 +8,10 @@ namespace harmonium::cuda {
 void dictionary_update(Context& context, Matrix<const double> a, Matrix<const double> b, bool positive, Matrix<double> scratch,
                        Matrix<double> d);
 
-// code_statistics of dictionary.hpp, of codes written out, in double as rows are: two products.
+// code_statistics of dictionary.hpp; and of codes written out, in double as rows are: two products.
+template <class T>
+void code_statistics(Context& context, const SparseRows<T>& h, Matrix<const T> x, double keep, double share, Matrix<double> a,
+                     Matrix<double> b);
 void code_statistics(State& state, Matrix<const double> h, Matrix<const double> x, double keep, double share, Matrix<double> a,
                      Matrix<double> b);
 

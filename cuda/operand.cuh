@@ -83,6 +83,15 @@ struct Parts {
     }
 };
 
+// Rows of a layer on the device: states, or numbers.
+template <class T>
+struct LayerRows {
+    Parts<T> states;
+    Matrix<const T> numbers;
+
+    HARMONIUM_HOST_DEVICE T value(std::int64_t i, std::int64_t j) const { return numbers ? numbers.row(i)[j] : T(states.is_on(i, j)); }
+};
+
 // W (k x m) as both products want it: its parts below each other for A W, side by side for A W^T. In double the two are one.
 template <class T>
 struct FactorParts {

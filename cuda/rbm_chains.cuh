@@ -40,13 +40,13 @@ private:
     DeviceBuffer<Element> visible_, hidden_;
 };
 
-// Calls body(first, n, poll) for so many chains at a time as half of the free memory holds, beside others_bytes for each; poll(k)
+// Calls body(first, n, poll) for so many chains at a time as half of the free memory holds, each of them so many bytes; poll(k)
 // says that the k-th of n_steps steps is about to be queued.
-template <class T, class Body>
-void over_chains(Context& context, const DeviceModel<T>& model, std::int64_t chains, std::int64_t others_bytes, std::int64_t n_steps, const Body& body) {
+template <class Body>
+void over_chains(Context& context, std::int64_t bytes_of_chain, std::int64_t chains, std::int64_t n_steps, const Body& body) {
     std::size_t free = 0, total = 0;
     CUDA_CHECK(cudaMemGetInfo(&free, &total));
-    const std::int64_t fit = static_cast<std::int64_t>(free / 2) / (Chains<T>::bytes(model) + others_bytes);
+    const std::int64_t fit = static_cast<std::int64_t>(free / 2) / bytes_of_chain;
     const std::int64_t piece = std::clamp<std::int64_t>(fit, 1, std::max<std::int64_t>(chains, 1));
     for (std::int64_t first = 0; first < chains; first += piece) {
         const std::int64_t n = std::min(piece, chains - first);

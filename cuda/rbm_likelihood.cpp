@@ -187,7 +187,8 @@ void rbm_anneal(Context& context, const Rbm<T>& model, const double* base, const
     for (std::int64_t i = 0; i < visible; ++i) slope[static_cast<std::size_t>(i)] = static_cast<double>(model.visible_bias[i]) - base[i];
     const DeviceBuffer<double> slopes = doubles(there.state, slope), bases = doubles(there.state, {base, base + visible});
     const DeviceBuffer<double> steps = doubles(there.state, {betas, betas + n_betas});
-    over_chains<T>(context, there, n_runs, 8 * BitMatrix::words_for(visible) + 8, n_betas, [&](std::int64_t first, std::int64_t n, const auto& poll) {
+    const std::int64_t bytes = Chains<T>::bytes(there) + 8 * BitMatrix::words_for(visible) + 8;
+    over_chains(context, bytes, n_runs, n_betas, [&](std::int64_t first, std::int64_t n, const auto& poll) {
         Annealing<T> runs(context, there, bases.data(), slopes.data(), steps.data(), n, first, seed);
         if (start) runs.start_at(start.rows_from(first, n));
         else runs.start_by_draws({base, base + visible});

@@ -11,13 +11,6 @@
 
 namespace harmonium::cuda {
 
-// Rows of a layer on the device: states, or numbers.
-template <class T>
-struct LayerRows {
-    Parts<T> states;
-    Matrix<const T> numbers;
-};
-
 template <class T>
 class DeviceModel {
     using Element = typename ElementOf<T>::type;

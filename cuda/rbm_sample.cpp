@@ -89,8 +89,8 @@ template <class T>
 void rbm_gibbs(Context& context, const Rbm<T>& model, const States<T>& start, bool from_hidden, std::int64_t n_steps,
                std::uint64_t seed, ConstBitMatrix mask, ConstBitMatrix values, BitMatrix v) {
     const DeviceModel<T> there(context, model);
-    const std::int64_t words = 24 * BitMatrix::words_for(model.visible());
-    over_chains<T>(context, there, start.rows(), words, n_steps, [&](std::int64_t first, std::int64_t n, const auto& poll) {
+    const std::int64_t bytes = Chains<T>::bytes(there) + 24 * BitMatrix::words_for(model.visible());
+    over_chains(context, bytes, start.rows(), n_steps, [&](std::int64_t first, std::int64_t n, const auto& poll) {
         const ConstBitMatrix none;
         Gibbs<T>(context, there, n, first, seed, mask ? mask.rows_from(first, n) : none, mask ? values.rows_from(first, n) : none)
             .run(start.rows_from(first, n), from_hidden, n_steps, poll, v.rows_from(first, n));

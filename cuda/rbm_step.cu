@@ -110,6 +110,7 @@ __global__ void update_kernel(StepView<T> s) {
             if (!here) continue;
             T& w = s.weights.row(i)[j];
             g -= s.weight_decay * w;
+            if (s.l1 != T(0)) g -= s.l1 * (w > T(0) ? T(1) : w < T(0) ? T(-1) : T(0));
             if (s.weight_velocity) {
                 T& velocity = s.weight_velocity.row(i)[j];
                 g += s.momentum * velocity;

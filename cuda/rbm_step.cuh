@@ -13,7 +13,7 @@ struct StepView {
     std::int64_t batch_size = 0;
     std::int64_t centred = 0;   // yes or no
     std::int32_t draw_data = 0, sparse = 0;
-    T momentum = 0, weight_decay = 0, offset_rate = 0;
+    T momentum = 0, weight_decay = 0, l1 = 0, offset_rate = 0;
     Place<T>* place = nullptr;
     double* activity = nullptr;  // the epoch's sum of p(h | data)
     const T* rates = nullptr;   // of the epoch's steps
@@ -28,10 +28,10 @@ struct StepView {
     Matrix<T> gradient;         // D x H
 
     Matrix<T> weights, weight_velocity, mean_weights;
-    FactorParts<T> factor;      // of the weights
+    FactorParts<T> factor;      // of the weights; no data: not wanted
     T *visible_bias = nullptr, *hidden_bias = nullptr, *visible_velocity = nullptr, *hidden_velocity = nullptr;
     T *mean_visible_bias = nullptr, *mean_hidden_bias = nullptr, *visible_offset = nullptr, *hidden_offset = nullptr;
-    T *visible_difference = nullptr, *hidden_difference = nullptr, *hidden_mean = nullptr;
+    T *visible_difference = nullptr, *hidden_difference = nullptr, *hidden_mean = nullptr;  // of p(h | data)
     Matrix<double> row_parts, col_parts;  // sums of the gradient's tiles: tiles x D, tiles x H
 };
 constexpr std::int64_t update_tile = 32;

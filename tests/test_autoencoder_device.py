@@ -70,7 +70,7 @@ def gpu(request):
         {"dtype": np.float64, "early_stopping": True, "hidden_layer_sizes": (20, 6)},
         {"corruption": "salt_and_pepper", "likelihood": [("poisson", 30), ("laplace", 34)], "tied": False},
         {"pretraining": "layerwise", "pretraining_iter": 1, "hidden_layer_sizes": (20, 6)},
-        {"pretraining": "rbm", "pretraining_iter": 1},
+        {"pretraining": "rbm", "pretraining_iter": 1, "hidden_layer_sizes": (20, 6)},
         {"solver": "lbfgs"},
     ],
 )
@@ -93,6 +93,19 @@ def test_rows_on_a_gpu_are_trained_on_there(grey, gpu, parameters):
     scores = moved.score_samples(X)
     tolerance.near_sum(gpu.host(model.score_samples(there)), scores, np.abs(scores), STEPS, dtype=X.dtype)
     assert model.score(there) == gpu.host(model.score_samples(there)).mean()
+
+
+@pytest.mark.parametrize("pretraining", ["rbm", "layerwise"])
+def test_pretraining_stays_on_the_gpu(grey, gpu, pretraining, monkeypatch):
+    """Every layer of codes, and the machines trained on it: none goes through the host."""
+    seen = []
+    for name in ("rbm_train", "unit_train") if pretraining == "rbm" else ("autoencoder_train",):
+        call = getattr(_core, name)
+        monkeypatch.setattr(_core, name, lambda *given, call=call: seen.append(given[-1]) or call(*given))
+    for rows, device in ((gpu.array(grey.astype(np.float32)), None), (grey.astype(np.float32), "cuda")):
+        seen.clear()
+        Autoencoder((7, 5, 3), pretraining=pretraining, pretraining_iter=1, max_iter=0, device=device).fit(rows)
+        assert seen[:3] == ["cuda:0"] * 3
 
 
 def test_partial_fits_of_rows_on_a_gpu_are_a_fit_and_survive_a_pickle(grey, gpu):

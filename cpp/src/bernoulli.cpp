@@ -97,6 +97,7 @@ void bernoulli_layer(Context& context, const States<T>& a, Panels<const T> w, bo
             out.probability.cols);
     require(!out.bits || (out.bits.rows == rows && out.bits.cols == units), "bernoulli_layer: the layer is ", rows, " x ",
             units, ", bits ", out.bits.rows, " x ", out.bits.cols);
+    require_cpu(context, "bernoulli_layer");
     context.reserve_scratch(static_cast<std::size_t>(layer_piece_scratch(factor)) * sizeof(T));
     const std::int64_t panels = factor.panel_count(), chunks = (rows + rows_per_task - 1) / rows_per_task;
     context.parallel_for(panels * chunks, [&](std::int64_t task, int worker) {

@@ -41,6 +41,7 @@ void binary_gemm(Context& context, const States<T>& a, Matrix<const T> b, bool t
         if (context.cuda() && a.is_bits()) return cuda::binary_gemm<T>(context, a.bits, b, transpose_b, accumulate, out);
         if (context.cuda() && a.dense) return gemm<T>(context, T(1), a.dense, false, b, transpose_b, T(accumulate), out);
     }
+    require_cpu(context, "binary_gemm of sparse rows");
     const std::int64_t own = panel_product_scratch(factor);
     // Sums are taken in a block without gaps and copied: strided rows of out may fall on few cache sets.
     over_pieces(context, a.rows(), factor, own + rows_per_task * 64,
@@ -65,6 +66,7 @@ void binary_gemm(Context& context, const States<T>& a, Panels<const T> b, bool t
                  Panels<T> out) {
     const Factor<T> factor(b, transpose_b);
     check(a, factor, out.rows, out.cols);
+    require_cpu(context, "binary_gemm of panels");
     over_pieces(context, a.rows(), factor, panel_product_scratch(factor),
                 [&](std::int64_t first, std::int64_t rows, std::int64_t p, T* scratch) {
                     panel_product(a.rows_from(first, rows), factor, p, accumulate, out.panel(p).rows_from(first, rows),

@@ -22,6 +22,9 @@ void code_statistics(Context& context, const SparseRows<T>& h, Matrix<const T> x
     require(h.rows == x.rows, "code_statistics: ", h.rows, " rows of codes for ", x.rows, " rows of X");
     require(a.rows == atoms && a.cols == atoms && b.rows == atoms && b.cols == x.cols, "code_statistics: A is ", a.rows, " x ",
             a.cols, ", B ", b.rows, " x ", b.cols, " for ", atoms, " atoms of ", x.cols, " features");
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) return cuda::code_statistics<T>(context, h, x, keep, share, a, b);
+    }
     context.parallel_for((atoms + atoms_at_a_time - 1) / atoms_at_a_time, [&](std::int64_t task, int) {
         const std::int64_t first = task * atoms_at_a_time, last = std::min(atoms, first + atoms_at_a_time);
         for (std::int64_t k = first; k < last; ++k) {

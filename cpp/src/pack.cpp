@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cuda/pack.cuh"
+#include "cuda_state.hpp"
 #include "harmonium/error.hpp"
 #include "pack_kernels.hpp"
 
@@ -66,6 +68,9 @@ void unpack_bits(ConstBitMatrix bits, Matrix<T> out) {
 void transpose_bits(Context& context, ConstBitMatrix bits, BitMatrix out) {
     require(out.rows == bits.cols && out.cols == bits.rows, "transpose_bits: from ", bits.rows, " x ", bits.cols, " to ",
             out.rows, " x ", out.cols);
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) return cuda::transpose_bits(context, bits, out);
+    }
     context.parallel_for(bits.words(), [&](std::int64_t w, int) {
         std::uint64_t block[64];
         const std::int64_t columns = std::min<std::int64_t>(64, bits.cols - 64 * w);

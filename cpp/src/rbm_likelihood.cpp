@@ -183,6 +183,7 @@ double rbm_log_partition(Context& context, const Rbm<T>& model) {
     const std::int64_t others = by_hidden ? model.visible() : model.hidden(), length = padded(others);
     require(units <= max_enumerated_units, "log_partition: the smaller layer has ", units, " units, ",
             max_enumerated_units, " can be enumerated; use method=\"ais\"");
+    require_cpu(context, "rbm_log_partition");
     const T* unit_bias = by_hidden ? model.hidden_bias : model.visible_bias;
     const T* other_bias = by_hidden ? model.visible_bias : model.hidden_bias;
 

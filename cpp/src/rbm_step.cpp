@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "blas.hpp"
+#include "cuda_state.hpp"
 #include "harmonium/error.hpp"
 #include "layer_piece.hpp"
 #include "rbm_step_kernels.hpp"
@@ -136,6 +137,7 @@ double rbm_step(Context& context, const RbmStep<T>& step) {
             "rbm_step: weights ", visible, " x ", hidden, ", probabilities of ", n, " + ", step.model_probability.rows, " rows, ",
             step.model.rows, " x ", step.model.cols, " states of the model, ", step.transposed.rows, " x ",
             step.transposed.cols, " transposed, ", step.dense.rows, " rows of numbers");
+    require_cpu(context, "rbm_step");
     double* g_lambda = step.sums;                       // panels x visible
     double* activities = step.sums + panels * visible;  // panels
     const Factor<T> w(Panels<const T>(step.weights), false);

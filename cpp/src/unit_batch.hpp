@@ -69,16 +69,21 @@ public:
     // D bits of bernoulli units that are read as 1 - x from the next gather on, or null.
     void mirror(const std::uint64_t* units) { mirrored_ = units; }
 
-    // Rows order[first..), or first, first + 1, ... without order. Where bits are drawn from numbers, row i of the batch draws
-    // as row i of `draw`; null: the numbers themselves.
-    void gather(const std::int64_t* order, std::int64_t first, std::int64_t n, const Draw* draw) {
+    // Rows as `gather` takes them, but their weights and sizes alone.
+    void take(const std::int64_t* order, std::int64_t first, std::int64_t n) {
         n_ = n;
-        const std::int64_t units = layer_.units();
-        const States<T>& x = x_.states;
         for (std::int64_t i = 0; i < n; ++i) {
             row_[i] = order ? order[first + i] : first + i;
             if (layer_.counts()) exposure_[i] = words_[row_[i]];
         }
+    }
+
+    // Rows order[first..), or first, first + 1, ... without order. Where bits are drawn from numbers, row i of the batch draws
+    // as row i of `draw`; null: the numbers themselves.
+    void gather(const std::int64_t* order, std::int64_t first, std::int64_t n, const Draw* draw) {
+        take(order, first, n);
+        const std::int64_t units = layer_.units();
+        const States<T>& x = x_.states;
         if (x.is_bits()) {
             const BitMatrix to(bits_.data(), n, units);
             for (std::int64_t i = 0; i < n; ++i) {
@@ -192,6 +197,7 @@ public:
     double mean_words() const { return mean_words_; }
     double mean_weight() const { return mean_weight_; }
     std::vector<T>& scale() { return scale_; }
+    std::vector<std::uint64_t>& filled() { return filled_; }  // all rows, where entries are missing
     // What a row of weight 1 counts in the means; a batch that weighs more than others moves the model more.
     T share() const { return static_cast<T>(1 / (static_cast<double>(n_) * mean_weight_ * mean_words_)); }
     double total_weight() const {

@@ -1,5 +1,7 @@
 #include <cmath>
 
+#include "cuda/unit_rbm.cuh"
+#include "cuda_state.hpp"
 #include "harmonium/math.hpp"
 #include "unit_states.hpp"
 
@@ -8,9 +10,13 @@ namespace harmonium {
 template <class T>
 void rbm_free_energy(Context& context, const UnitRbm<T>& model, const UnitData<T>& v, double* out) {
     constexpr std::int64_t step = 4096;
-    const PanelModel<T> panels(model);
+    check_model(model);
     const std::int64_t n = v.states.rows(), hidden = model.hidden.units();
     require(v.states.cols() == model.visible.units(), "RBM: X has ", v.states.cols(), " columns, the model has ", model.visible.units());
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) return cuda::rbm_free_energy(context, model, v, out);
+    }
+    const PanelModel<T> panels(model);
     PanelMemory<T> memory(std::min(step, n), hidden);
     Conditional<T> up = panels.hidden();
     const double square = completed_square(model.hidden, model.hidden_bias);
@@ -43,6 +49,7 @@ template <class T>
 void rbm_enumerate(Context& context, const UnitRbm<T>& model, bool hidden, std::int64_t first, std::int64_t count,
                    double* own, double* others) {
     constexpr std::int64_t step = 1024;
+    require_cpu(context, "rbm_enumerate");
     const PanelModel<T> panels(model);
     const Layer& layer = hidden ? model.hidden : model.visible;
     const Layer& other = hidden ? model.visible : model.hidden;
@@ -83,6 +90,10 @@ void rbm_anneal(Context& context, const UnitRbm<T>& model, const double* base, c
     require(!given || (start.states.rows() == n_runs && start.states.cols() == visible), "log_partition: start is ",
             start.states.rows(), " x ", start.states.cols(), ", not ", n_runs, " x ", visible);
     require(start.exposure || !model.visible.counts(), "log_partition: a bag of words needs its number of words");
+    check_model(model);
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) return cuda::rbm_anneal(context, model, base, betas, n_betas, start, seed, n_runs, log_weights, v_out);
+    }
     const PanelModel<T> panels(model);
     StateBuffer<T> v(model.visible, n_runs), h(model.hidden, n_runs);
     PanelMemory<T> visible_mean(n_runs, visible), hidden_mean(n_runs, hidden), activation(n_runs, hidden);

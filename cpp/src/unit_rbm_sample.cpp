@@ -1,3 +1,5 @@
+#include "cuda/unit_rbm.cuh"
+#include "cuda_state.hpp"
 #include "tempered_chains.hpp"
 
 namespace harmonium {
@@ -34,9 +36,13 @@ void check_given(const UnitRbm<T>& model, const UnitData<T>& given, bool hidden)
 template <class T>
 void rbm_probability(Context& context, const UnitRbm<T>& model, const UnitData<T>& given, bool of_visible, Matrix<T> out) {
     constexpr std::int64_t step = 4096;
-    const PanelModel<T> panels(model);
+    check_model(model);
     check_given(model, given, of_visible);
     require(out.rows == given.states.rows(), "RBM: ", given.states.rows(), " rows in, ", out.rows, " rows out");
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) return cuda::rbm_probability(context, model, given, of_visible, out);
+    }
+    const PanelModel<T> panels(model);
     PanelMemory<T> memory(std::min(step, out.rows), out.cols);
     Conditional<T> layer = of_visible ? panels.visible() : panels.hidden();
     for (std::int64_t first = 0; first < out.rows; first += step) {
@@ -54,12 +60,16 @@ void rbm_gibbs(Context& context, const UnitRbm<T>& model, const UnitData<T>& sta
                std::uint64_t seed, ConstBitMatrix mask, Matrix<const T> values, Matrix<T> v) {
     const std::int64_t n = start.states.rows(), visible = model.visible.units(), hidden = model.hidden.units();
     require(n_steps >= 1, "RBM: n_steps=", n_steps, ", at least 1 is needed");
-    const PanelModel<T> panels(model);
+    check_model(model);
     check_given(model, start, from_hidden);
     require(v.rows == n && v.cols == visible, "RBM: v is ", v.rows, " x ", v.cols, ", not ", n, " x ", visible);
     require(!mask || !model.visible.counts(), "RBM: words of a bag cannot be clamped");
     require(!mask || (mask.rows == n && mask.cols == visible && values.rows == n && values.cols == visible),
             "RBM: clamp is ", mask.rows, " x ", mask.cols, " and ", values.rows, " x ", values.cols, ", not ", n, " x ", visible);
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) return cuda::rbm_gibbs(context, model, start, from_hidden, n_steps, seed, mask, values, v);
+    }
+    const PanelModel<T> panels(model);
     StateBuffer<T> of_visible(model.visible, n), of_hidden(model.hidden, n);
     PanelMemory<T> visible_mean(n, visible), hidden_mean(n, hidden);
     Conditional<T> up = panels.hidden(), down = panels.visible();
@@ -82,8 +92,12 @@ void rbm_temper(Context& context, const UnitRbm<T>& model, const T* base, std::i
     require(model.hidden.only(UnitType::bernoulli) && !model.visible.counts(),
             "RBM: parallel tempering takes bernoulli hidden units and no bags of words");
     require(n_temperatures >= 2 && n_steps >= 1, "RBM: ", n_temperatures, " temperatures and ", n_steps, " steps");
-    const PanelModel<T> panels(model);
+    check_model(model);
     require(v.cols == model.visible.units(), "RBM: v has ", v.cols, " columns, the layer ", model.visible.units(), " units");
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) return cuda::rbm_temper(context, model, base, n_temperatures, n_steps, seed, v, swaps);
+    }
+    const PanelModel<T> panels(model);
     TemperedChains<T> chains(model.visible, model.hidden, v.rows, n_temperatures);
     chains.start(context, model.hidden_bias, seed);
     PanelMemory<T> mean(v.rows, model.hidden.units());

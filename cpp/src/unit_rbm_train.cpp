@@ -2,43 +2,55 @@
 #include <memory>
 
 #include "blas.hpp"
+#include "cuda_state.hpp"
 #include "rbm_step_kernels.hpp"
-#include "rbm_trainer.hpp"
-#include "unit_batch.hpp"
-#include "unit_model_phase.hpp"
+#include "unit_device_epochs.hpp"
+#include "unit_trainer_base.hpp"
 
 namespace harmonium {
 
 namespace {
 
 template <class T>
-class UnitTrainer : private TrainerBase<T> {
-    using Base = TrainerBase<T>;
-    using Base::context_, Base::work_, Base::visible_, Base::hidden_, Base::rows_, Base::batch_size_, Base::order_;
-    using Base::begin_order, Base::draw, Base::draw_weights, Base::mirror_if_mostly_on, Base::rate, Base::end_step, Base::weight_rms, Base::check_size;
+class UnitTrainer : private UnitTrainerBase<T> {
+    using Base = UnitTrainerBase<T>;
+    using Base::context_, Base::work_, Base::visible_, Base::hidden_, Base::rows_, Base::batch_size_, Base::order_, Base::options_,
+        Base::state_, Base::model_, Base::batch_, Base::data_, Base::model_phase_, Base::data_means_, Base::real_means_;
+    using Base::begin_order, Base::order_or_null, Base::hidden_given_visible, Base::draw, Base::rate, Base::count_step, Base::end_step,
+        Base::weight_rms, Base::check_size, Base::reconstruction_error;
 
 public:
-    UnitTrainer(Context& context, const UnitTrainingData<T>& x, const UnitRbmOptions& options, UnitRbmState<T>& state)
-        : Base(context, x.states.rows(), options, state), options_(options), state_(state),
-          model_{state.visible, state.hidden, {}, work_.visible_bias, work_.hidden_bias},
-          batch_(x, state.visible, state.visible_scale, batch_size_, options.draw_data), data_(batch_size_, hidden_),
-          model_phase_(model_, options, state, batch_size_), data_means_(visible_), differences_(visible_),
-          hidden_data_(hidden_), hidden_difference_(work_.weights.count() * 64), mu_g_(work_.weights.count() * 64 * ((visible_ + rows_per_task - 1) / rows_per_task)),
-          g_lambda_(work_.weights.count() * visible_),
-          activity_by_unit_(hidden_) {
-        batch_.mirror(work_.mirrored_or_null());
-        if (options.learn_variance) batch_.measure(!state.initialised);
-        if (!state.initialised) initialise();
-        choose_monitored();
-        real_means_.assign(visible_, T(0));
-        for (const UnitGroup& group : state.visible.groups) {
-            if (group.type != UnitType::gaussian) continue;
-            std::copy(work_.visible_bias + group.first, work_.visible_bias + group.first + group.count, real_means_.data() + group.first);
+    // gpu: where epochs run; null: here.
+    UnitTrainer(Context& context, Context* gpu, const UnitTrainingData<T>& x, const UnitRbmOptions& options, UnitRbmState<T>& state)
+        : Base(context, x, options, state) {
+        if (gpu) {
+            beside_.chains.assign(static_cast<std::size_t>(state.unit_chains.rows * hidden_), T(0));
+            for (std::int64_t i = 0; i < state.unit_chains.rows; ++i) std::copy(state.unit_chains.row(i), state.unit_chains.row(i) + hidden_, chain(i));
+            beside_.swaps.resize(static_cast<std::size_t>(options.n_temperatures - 1));
+            beside_.scale = &batch_.scale(), beside_.filled = &batch_.filled();
+            for (std::int64_t i = 0; options.learn_variance && i < visible_; ++i) beside_.scale_moves.push_back(batch_.scale_moves(i));
+            if constexpr (built_with_cuda) device_ = cuda::open_unit_epochs<T>(*gpu, x, options, state, work_, beside_);
+            return;
         }
+        const std::int64_t panels = work_.weights.count(), chunks = (visible_ + rows_per_task - 1) / rows_per_task;
+        differences_.resize(visible_), hidden_data_.resize(hidden_), activity_by_unit_.resize(hidden_);
+        hidden_difference_.resize(panels * 64), mu_g_.resize(panels * 64 * chunks), g_lambda_.resize(panels * visible_);
     }
 
     RbmEpoch epoch() {
         begin_order();
+        const double activity = device_ ? run_on_device() : run();
+        ++work_.epochs;
+        check_size(real_means_.data());
+        work_.commit(state_);
+        if (device_) commit_chains();
+        else model_phase_.commit(context_, work_, batch_);
+        if (state_.visible_scale) std::copy(batch_.scale().begin(), batch_.scale().end(), state_.visible_scale);
+        return {work_.epochs, -reconstruction_error(), activity / (batch_.mean_weight() * static_cast<double>(rows_ * hidden_)), weight_rms()};
+    }
+
+private:
+    double run() {
         model_phase_.begin_epoch();
         std::fill(activity_by_unit_.begin(), activity_by_unit_.end(), 0.0);
         for (std::int64_t first = 0; first < rows_; first += batch_size_) {
@@ -48,20 +60,42 @@ public:
             batch_.gather(order_or_null(), first, n, &of_data);
             step(n == chains && rows_ - first - n < chains);
         }
-        ++work_.epochs;
-        check_size(real_means_.data());
-        work_.commit(state_);
-        model_phase_.commit(context_, work_, batch_);
-        if (state_.visible_scale) std::copy(batch_.scale().begin(), batch_.scale().end(), state_.visible_scale);
         double activity = 0;
         for (const double unit : activity_by_unit_) activity += unit;
-        return {work_.epochs, -reconstruction_error(), activity / (batch_.mean_weight() * static_cast<double>(rows_ * hidden_)), weight_rms()};
+        return activity;
     }
 
-private:
-    const std::int64_t* order_or_null() const { return order_.empty() ? nullptr : order_.data(); }
-    Conditional<T> hidden_given_visible() {
-        return {&model_.hidden, work_.weights, false, work_.hidden_bias, T(1), batch_.exposure()};
+    // All that depends on the rows' weights and sizes is worked out here, step by step.
+    double run_on_device() {
+        UnitEpochPlan<T> plan;
+        plan.order = order_or_null();
+        plan.row_share = 1 / (batch_.mean_weight() * batch_.mean_words());
+        const std::int64_t chains = options_.method == Method::cd ? 0 : state_.unit_chains.rows / options_.n_temperatures;
+        std::vector<T> sizes;
+        for (std::int64_t first = 0; first < rows_; first += batch_size_) {
+            const std::int64_t n = std::min(batch_size_, rows_ - first);
+            batch_.take(plan.order, first, n);
+            for (std::int64_t i = 0; batch_.weighted() && i < n; ++i) plan.weights.push_back(batch_.weight(i));
+            for (std::int64_t i = 0; batch_.exposure() && i < n; ++i) plan.words.push_back(batch_.words(i));
+            plan.masses.push_back(static_cast<T>(batch_.mass()));
+            if (chains > 0) {
+                const double mass = static_cast<double>(batch_.share()) * batch_.total_weight();
+                plan.model_factors.push_back(static_cast<T>(-mass / static_cast<double>(chains)));
+            }
+            if (chains > 0 && batch_.exposure()) {
+                batch_.choose_sizes(uniform<double>(draw(Stream::sizes, 0, 0), 0, 0), chains, sizes);
+                plan.sizes.insert(plan.sizes.end(), sizes.begin(), sizes.end());
+            }
+            plan.rates.push_back(static_cast<T>(rate()));
+            const double share = count_step();
+            if (options_.averaging > 0) plan.shares.push_back(static_cast<T>(share));
+        }
+        return device_->run(plan, work_, beside_);
+    }
+    T* chain(std::int64_t i) { return beside_.chains.data() + i * hidden_; }
+    void commit_chains() {
+        for (std::int64_t i = 0; i < state_.unit_chains.rows; ++i) std::copy(chain(i), chain(i) + hidden_, state_.unit_chains.row(i));
+        if (state_.swaps) std::copy(beside_.swaps.begin(), beside_.swaps.end(), state_.swaps);
     }
 
     void step(bool last_whole) {
@@ -207,70 +241,6 @@ private:
         }
     }
 
-    // From the first batch, as the other loop's, or from all rows where they have weights: the first batch may have none.
-    // The caller's state takes the initial values at once.
-    void initialise() {
-        begin_order();
-        if (state_.mirrored && options_.centering) mirror();
-        const Draw of_data = draw(Stream::data, 0, 0);
-        first_means(batch_.weighted() ? nullptr : &of_data);
-        draw_weights();
-        const double total = batch_.mean_words() * (from_all_rows() ? batch_.row_count() : static_cast<double>(batch_size_));
-        for (const UnitGroup& group : state_.visible.groups) {
-            for (std::int64_t i = group.first; i < group.first + group.count; ++i) {
-                const auto mean = static_cast<double>(data_means_[i]);
-                double bias = mean;
-                if (group.type == UnitType::bernoulli) {
-                    const double on = (std::clamp(mean, 0.0, 1.0) * total + 0.5) / (total + 1);
-                    bias = log(on) - log(1 - on);
-                } else if (group.type != UnitType::gaussian) {
-                    bias = log((mean * total + 0.5) / (total + 0.5 * static_cast<double>(group.count)));
-                }
-                work_.visible_bias[i] = static_cast<T>(bias);
-                work_.visible_offset[i] = data_means_[i];
-            }
-        }
-        std::fill(work_.hidden_bias, work_.hidden_bias + hidden_, T(0));
-        for (const UnitGroup& group : state_.hidden.groups) {
-            const double mean = group.type == UnitType::bernoulli ? 0.5 : group.type == UnitType::relu ? 0.7978845608028654 : 0.0;
-            std::fill(work_.hidden_offset + group.first, work_.hidden_offset + group.first + group.count, static_cast<T>(mean));
-        }
-        model_phase_.start_chains(context_, work_);
-        work_.averaged = 0;
-        work_.average(context_, T(0));
-        work_.commit(state_);
-        model_phase_.commit(context_, work_, batch_);
-        if (state_.visible_scale) std::copy(batch_.scale().begin(), batch_.scale().end(), state_.visible_scale);
-        state_.initialised = true;
-    }
-
-    // The first batch may have no weight, and most words are rare: there it would leave the biases far off.
-    bool from_all_rows() const { return batch_.weighted() || state_.visible.counts(); }
-
-    void first_means(const Draw* of_data) {
-        std::fill(data_means_.begin(), data_means_.end(), T(0));
-        const std::int64_t rows = from_all_rows() ? rows_ : batch_size_;
-        const double total = static_cast<double>(rows) * batch_.mean_weight() * batch_.mean_words();
-        for (std::int64_t first = 0; first < rows; first += batch_size_) {
-            batch_.gather(from_all_rows() ? nullptr : order_or_null(), first, std::min(batch_size_, rows - first), of_data);
-            batch_.add_mean(static_cast<T>(1 / total), data_means_.data());
-        }
-    }
-
-    // By the numbers, not by what is drawn from them: those draws are no mirror images.
-    void mirror() {
-        first_means(nullptr);
-        std::vector<T> first(visible_);
-        batch_.gather(batch_.weighted() ? nullptr : order_or_null(), batch_.first_row(), 1, nullptr);
-        StateBuffer<T>::read_row(batch_.states(), 0, first.data());
-        for (const UnitGroup& group : state_.visible.groups) {
-            for (std::int64_t i = group.first; group.type == UnitType::bernoulli && i < group.first + group.count; ++i) {
-                mirror_if_mostly_on(i, data_means_[i], first[i]);
-            }
-        }
-        batch_.mirror(work_.mirrored_or_null());
-    }
-
     // Units that are unbounded on both sides need a joint density that falls off in every direction, |W| < 1 (for gaussian
     // units its precision is [[1, -W], [-W^T, 1]]): steps that leave the ball are projected back.
     bool unbounded() const {
@@ -293,47 +263,12 @@ private:
         }
     }
 
-    void choose_monitored() {
-        const std::int64_t count = std::min<std::int64_t>(rows_, std::min<std::int64_t>(128, batch_size_));
-        monitored_.resize(count);
-        for (std::int64_t i = 0; i < count; ++i) monitored_[i] = i * rows_ / count;
-    }
-
-    double reconstruction_error() {
-        const auto n = static_cast<std::int64_t>(monitored_.size());
-        const Draw of_data(options_.seed, Stream::data, 0);
-        batch_.gather(monitored_.data(), 0, n, &of_data);
-        const Panels<T> h(data_.memory.data(), n, hidden_);
-        hidden_given_visible()(context_, batch_.states(), h, nullptr);
-        std::vector<T> rows(n * hidden_);
-        from_panels<T>(Panels<const T>(h), Matrix<T>(rows.data(), n, hidden_));
-        PanelMemory<T> mean(n, visible_);
-        Conditional<T> down{&model_.visible, work_.weights, true, work_.visible_bias, T(1), batch_.exposure()};
-        down(context_, States<T>(Matrix<const T>(rows.data(), n, hidden_)), mean.panels, nullptr);
-        std::vector<T> v(visible_);
-        double error = 0;
-        for (std::int64_t r = 0; r < n; ++r) {
-            StateBuffer<T>::read_row(batch_.states(), r, v.data());
-            const double words = std::max(1.0, static_cast<double>(batch_.words(r)));
-            for (std::int64_t i = 0; i < visible_; ++i) {
-                const double d = static_cast<double>(v[i] - mean.panels.at(r, i)) / words;
-                error += d * d;
-            }
-        }
-        return error / static_cast<double>(n * visible_);
-    }
-
-    const UnitRbmOptions& options_;
-    UnitRbmState<T>& state_;
-    UnitRbm<T> model_;
-    UnitBatch<T> batch_;
-    PanelMemory<T> data_;
     Transposed<T> of_data_, of_model_;
-    ModelPhase<T> model_phase_;
-    std::vector<T> data_means_, differences_, hidden_data_, real_means_;
+    std::vector<T> differences_, hidden_data_;
     AlignedVector<T> hidden_difference_, mu_g_;
     std::vector<double> g_lambda_, activity_by_unit_, singular_;
-    std::vector<std::int64_t> monitored_;
+    UnitBeside<T> beside_;
+    std::unique_ptr<UnitDeviceEpochs<T>> device_;
 };
 
 template <class T>
@@ -364,7 +299,15 @@ template <class T>
 void rbm_train(Context& context, const UnitTrainingData<T>& x, const UnitRbmOptions& options, std::int64_t n_epochs,
                UnitRbmState<T>& state, const std::function<bool(const RbmEpoch&)>& on_epoch) {
     check(x, options, state);
-    UnitTrainer<T> trainer(context, x, options, state);
+    // What begins and ends training is the CPU's on any device, as in rbm_train of rbm.hpp.
+    std::unique_ptr<Context> host;
+    if (context.cuda()) {
+        require(!options.exact, "RBM: method=\"exact\" has no loop on a GPU; train by it on the CPU");
+        require(options.method == Method::pcd || options.n_temperatures == 1, "RBM: contrastive divergence at ", options.n_temperatures,
+                " temperatures has no loop on a GPU");
+        host = std::make_unique<Context>(context.threads());
+    }
+    UnitTrainer<T> trainer(host ? *host : context, host ? &context : nullptr, x, options, state);
     for (std::int64_t i = 0; i < n_epochs; ++i) {
         if (on_epoch(trainer.epoch())) return;
     }

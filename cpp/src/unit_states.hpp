@@ -142,19 +142,22 @@ struct PanelMemory {
     explicit PanelMemory(Matrix<const T> from) : PanelMemory(from.rows, from.cols) { to_panels<T>(from, panels); }
 };
 
+template <class T>
+void check_model(const UnitRbm<T>& m) {
+    check_layer(m.visible, "visible");
+    check_layer(m.hidden, "hidden");
+    require(m.visible.units() == m.weights.rows && m.hidden.units() == m.weights.cols, "RBM: weights ", m.weights.rows,
+            " x ", m.weights.cols, ", layers of ", m.visible.units(), " and ", m.hidden.units(), " units");
+    require(!m.hidden.counts(), "RBM: a bag of words is a visible layer");
+}
+
 // A model whose weights stand in panels.
 template <class T>
 struct PanelModel {
     const UnitRbm<T>& model;
     PanelMemory<T> weights;
 
-    explicit PanelModel(const UnitRbm<T>& m) : model(m), weights(Matrix<const T>(m.weights)) {
-        check_layer(m.visible, "visible");
-        check_layer(m.hidden, "hidden");
-        require(m.visible.units() == m.weights.rows && m.hidden.units() == m.weights.cols, "RBM: weights ", m.weights.rows,
-                " x ", m.weights.cols, ", layers of ", m.visible.units(), " and ", m.hidden.units(), " units");
-        require(!m.hidden.counts(), "RBM: a bag of words is a visible layer");
-    }
+    explicit PanelModel(const UnitRbm<T>& m) : model(m), weights(Matrix<const T>(m.weights)) { check_model(m); }
     Conditional<T> hidden() const { return {&model.hidden, weights.panels, false, model.hidden_bias}; }
     Conditional<T> visible() const { return {&model.visible, weights.panels, true, model.visible_bias}; }
 };

@@ -141,7 +141,9 @@ void draw_words(std::int64_t n, const T* weight, const UnitsRow<T>& row) {
         if (chosen >= n) {  // sums in another order end a little below the level: the heap's last word that can occur
             for (std::int64_t j = heap; j < n; j += heaps) chosen = weight[j] > T(0) ? j : chosen;
         }
-        row.tokens[k] = static_cast<std::int32_t>(chosen < n ? chosen : heap);
+        if (chosen >= n) chosen = heap;
+        if (row.tokens) row.tokens[k] = static_cast<std::int32_t>(chosen);
+        else row.drawn[chosen] += T(1);
     }
 }
 
@@ -151,7 +153,8 @@ double count_units(std::int64_t n, T* a, const UnitsRow<T>& row) {
     const double value = row.log_normaliser ? words * log_sum_exp(n, a) : 0;
     T largest;
     const T total = exponentials(n, a, &largest);
-    if (row.tokens) draw_words(n, a, row);
+    if (row.drawn) std::fill(row.drawn, row.drawn + n, T(0));
+    if (row.tokens || row.drawn) draw_words(n, a, row);
     const T share = row.exposure / total;
     for (std::int64_t j = 0; j < n; ++j) a[j] *= share;
     return value;

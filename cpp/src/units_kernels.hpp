@@ -19,7 +19,7 @@ struct UnitsRow {
     T* activation = nullptr;            // receives the mean
     T* drawn = nullptr;                 // receives states; null: not wanted
     T* uniforms = nullptr;              // scratch, whole blocks of 64, where drawn is wanted
-    std::int32_t* tokens = nullptr;     // receives exposure words instead, where wanted
+    std::int32_t* tokens = nullptr;     // receives exposure words in place of their numbers, where wanted
     double* log_normaliser = nullptr;   // null: not wanted
 };
 

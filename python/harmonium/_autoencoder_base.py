@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from . import _core
 from ._device import as_type, beside, choose_device, dtype_of, gpu_rows, host, is_on_gpu, refuse_mixed, transposed
 from ._output_columns import OutputColumns, canonical, in_type
-from ._validation import check_X, float_dtype
+from ._validation import check_finite, check_X, float_dtype
 
 NO_NOISE = {"corruption": None, "corruption_level": 0.0, "dropout": 0.0}
 
@@ -190,8 +190,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         there = is_on_gpu(H)
         if there:
             H = gpu_rows(f"{who}: H", H, floats=True)
-        if not there or not all(np.isfinite(part).all() for part in _core.summarise_columns(H)[:2]):
-            H = check_array(host(H), dtype="numeric", ensure_all_finite=True, input_name="H", estimator=self)
+            check_finite(f"{who}: H", H)
+        else:
+            H = check_array(H, dtype="numeric", ensure_all_finite=True, input_name="H", estimator=self)
         if H.shape[1] != self._n_features_out:
             raise ValueError(f"{who}: H has {H.shape[1]} columns, the code {self._n_features_out} units")
         codes = as_type(H, theta.dtype) if there else in_type(f"{who}: H", H, theta.dtype)

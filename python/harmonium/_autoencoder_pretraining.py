@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ._autoencoder_start import mirror_of
-from ._device import host, is_on_gpu
+from ._device import beside, host, is_on_gpu, transposed
 
 # Visible units of an RBM that stand for a likelihood, and those that stand for codes of an activation.
 _VISIBLE = {"bernoulli": "bernoulli", "gaussian": "gaussian", "laplace": "gaussian", "poisson": "count"}
@@ -53,7 +53,6 @@ def _rbm(model: Any, data: Any, rows: Any, layer: int, width: int, activation: s
             f"{who}: pretraining='rbm' of counts takes a first layer of sigmoid units, not {activation!r}; use more "
             "than one hidden layer, code_activation='sigmoid', or 'layerwise'"
         )
-    rows = host(rows) if is_on_gpu(rows) else rows  # these machines are trained on the CPU
     rates = [_RBM_RATE[hidden], 0.005 if _real(visible) else 0.1]
     rbm = RBM(
         width,
@@ -69,12 +68,14 @@ def _rbm(model: Any, data: Any, rows: Any, layer: int, width: int, activation: s
         n_categories=_categories(data) if layer == 0 else None,
         verbose=model.verbose,
         random_state=(seed + layer) % 2**32,
+        device=model.device,
     )
     rbm.fit(rows)
     # An RBM of counts takes its hidden biases once for each word of a row: here as often as a row has words on average.
     words = float(data.means.sum()) if visible == "count" else 1.0
-    parameters = (rbm.components_.T, rbm.intercept_visible_, words * rbm.intercept_hidden_)
-    return parameters, _mean_codes(rows, parameters, activation, data.dtype, seed)
+    W, b, c = (host(part) for part in (rbm.components_, rbm.intercept_visible_, rbm.intercept_hidden_))
+    parameters = (W.T, b, words * c)
+    return parameters, _mean_codes(model, rows, parameters, activation, data.dtype, seed)
 
 
 def _real(visible: Any) -> bool:
@@ -97,17 +98,20 @@ def _visible(who: str, model: Any, data: Any, layer: int) -> Any:
     return types
 
 
-def _mean_codes(rows: Any, parameters: Any, activation: str, dtype: np.dtype, seed: int) -> np.ndarray:
+def _mean_codes(model: Any, rows: Any, parameters: Any, activation: str, dtype: np.dtype, seed: int) -> Any:
     """What the layer itself gives for these rows, as the next one will see them."""
     from .autoencoder import Autoencoder
 
     W, b, c = parameters
-    layer = Autoencoder((W.shape[1],), activation=activation, likelihood="gaussian", random_state=seed % 2**32)
-    layer.coefs_, layer.intercepts_ = [W, W.T], [c, b]
+    layer = Autoencoder(
+        (W.shape[1],), activation=activation, likelihood="gaussian", random_state=seed % 2**32, device=model.device
+    )
+    below = beside(W, rows)
+    layer.coefs_, layer.intercepts_ = [below, transposed(below)], [beside(c, rows), beside(b, rows)]
     layer.code_activation_, layer.n_categories_ = activation, np.zeros(0, np.int64)
     layer._one_hot, layer._n_encoder, layer._pairs = False, 1, [("gaussian", W.shape[0])]
     layer.n_features_in_ = W.shape[0]
-    return layer.transform(rows if sp.issparse(rows) else np.ascontiguousarray(rows, dtype))
+    return layer.transform(rows if sp.issparse(rows) or is_on_gpu(rows) else np.ascontiguousarray(rows, dtype))
 
 
 def _autoencoder(model: Any, data: Any, rows: Any, layer: int, width: int, activation: str, seed: int) -> Any:

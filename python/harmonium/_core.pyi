@@ -168,6 +168,7 @@ def unit_train(
     travelled: Array,
     quantities: Array,
     on_epoch: Callable[[], bool],
+    device: str = "cpu",
 ) -> None: ...
 def unit_probability(
     weights: Array,
@@ -178,6 +179,7 @@ def unit_probability(
     given: States,
     exposure: Array | None,
     of_visible: bool,
+    device: str = "cpu",
 ) -> Array: ...
 def unit_gibbs(
     weights: Array,
@@ -193,6 +195,7 @@ def unit_gibbs(
     mask: Array | None,
     values: Array | None,
     progress: Progress,
+    device: str = "cpu",
 ) -> Array: ...
 def unit_free_energy(
     weights: Array,
@@ -202,6 +205,7 @@ def unit_free_energy(
     hidden: Array,
     v: States,
     exposure: Array | None,
+    device: str = "cpu",
 ) -> Array: ...
 def unit_pseudo_log_likelihood(
     weights: Array,
@@ -237,6 +241,7 @@ def unit_anneal(
     seed: int,
     n_runs: int,
     progress: Progress,
+    device: str = "cpu",
 ) -> tuple[Array, Array]: ...
 def unit_temper(
     weights: Array,
@@ -250,6 +255,7 @@ def unit_temper(
     n_steps: int,
     seed: int,
     progress: Progress,
+    device: str = "cpu",
 ) -> tuple[Array, Array]: ...
 def shrink(x: Any, a: Any, positive: bool) -> Any: ...
 def lipschitz_bound(dictionary: Array) -> float: ...
@@ -272,7 +278,7 @@ def lasso(
 def code_statistics(codes: States, x: Array, keep: float, share: float, a: Array, b: Array) -> None: ...
 def dictionary_update(a: Array, b: Array, positive: bool, dictionary: Array) -> None: ...
 def sparse_coding_train(
-    x: Array,
+    x: Any,
     dictionary: Array,
     covariance: Array,
     projections: Array,

@@ -80,6 +80,11 @@ def host(X: Any) -> np.ndarray:
     return X.numpy() if isinstance(X, _core.DeviceArray) else _arrays.host(X)
 
 
+def as_kept(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Attributes for a file or a pickle, arrays on a GPU as NumPy's: whoever reads them may have none."""
+    return {name: host(value) if is_on_gpu(value) else value for name, value in attributes.items()}
+
+
 def beside(X: Any, like: Any) -> Any:
     """A copy of NumPy's X in the library of `like`, on its GPU; X itself if `like` is NumPy's, or X there already."""
     if not is_on_gpu(like) or is_on_gpu(X):

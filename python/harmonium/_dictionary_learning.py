@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from . import _core
+from ._device import as_type, beside, host, is_on_gpu, refuse_mixed, take_rows
 from ._lasso import choose_solver, threads
 from ._rbm_sampling import new_seed
 from ._validation import check_finite, float_dtype, tell
@@ -27,15 +28,16 @@ class DictionaryLearner:
 
     PRIVATE: ClassVar = ("_covariance", "_projections", "_idle", "_counters", "_smoothed", "_seed", "_learned")
 
-    def __init__(self, state: dict[str, Any], history: dict[str, list[float]], seed: int) -> None:
+    def __init__(self, state: dict[str, Any], history: dict[str, list[float]], seed: int, like: Any) -> None:
         self._state, self._history, self._seed = state, history, seed
+        self._like = like  # in whose library, on whose GPU, components_ is
 
     @staticmethod
     def checked(estimator: Any, who: str, data: Any) -> Any:
-        """Rows as learning reads them: dense, CSR or patches, all finite."""
+        """Rows as learning reads them: dense, there or on a GPU, CSR or patches; all finite."""
         if not isinstance(data, Patches):  # whose images were checked
             check_finite(who, data)
-        if estimator.batch_size is None and not isinstance(data, np.ndarray):
+        if estimator.batch_size is None and not _is_dense(data):
             raise ValueError(
                 f"{who} is {'patches' if isinstance(data, Patches) else 'sparse'}, but batch_size=None needs all of it "
                 "in memory; give a batch_size, or X as an array"
@@ -49,14 +51,15 @@ class DictionaryLearner:
         if estimator.dict_init is None:
             dictionary = _drawn_rows(data, n_atoms, dtype, seed)
         else:
+            refuse_mixed(type(estimator).__name__, data, "dict_init", estimator.dict_init)
             dictionary = _given(estimator, n_atoms, n_features, dtype)
-        return cls(_fresh(dictionary), {name: [] for name in _QUANTITIES}, seed)
+        return cls(_fresh(dictionary), {name: [] for name in _QUANTITIES}, seed, data)
 
     @classmethod
     def resume(cls, estimator: Any) -> DictionaryLearner:
         """Goes on with the estimator's components_, and with the statistics if it was these that they led to."""
         who = f"{type(estimator).__name__}: components_"
-        given = np.asarray(estimator.components_)
+        given = host(estimator.components_)
         check_finite(who, given)
         if given.ndim != 2 or 0 in given.shape:
             raise ValueError(f"{who} is {given.shape}, (n_components, n_features) is needed")
@@ -70,11 +73,12 @@ class DictionaryLearner:
             state,
             history or {name: [] for name in _QUANTITIES},
             new_seed(estimator.random_state) if seed is None else seed,
+            estimator.components_,
         )
 
     def give(self, estimator: Any) -> None:
         """The state after the last whole pass, as the estimator's attributes."""
-        estimator.components_ = self._state["dictionary"]
+        estimator.components_ = beside(self._state["dictionary"], self._like)
         estimator._learned = _digest(self._state["dictionary"])
         for name in ("covariance", "projections", "idle", "counters", "smoothed"):
             setattr(estimator, f"_{name}", self._state[name])
@@ -92,16 +96,16 @@ class DictionaryLearner:
         if n_passes == 0:
             return
         self._start(positive=bool(estimator.positive_dict))
-        if isinstance(data, np.ndarray):
+        if _is_dense(data):
 
             def on_epoch(values: list[float]) -> bool:
                 for name, value in zip(_QUANTITIES, values, strict=True):
                     self._history[name].append(value)
                 return on_pass()
 
-            rows = np.ascontiguousarray(data, dtype=self._state["dictionary"].dtype)
-            shuffle = bool(estimator.shuffle)
-            self._call(estimator, self._state, rows, len(rows), n_passes, on_epoch, stops=stops, shuffle=shuffle)
+            dtype, shuffle = self._state["dictionary"].dtype, bool(estimator.shuffle)
+            rows = as_type(data, dtype) if is_on_gpu(data) else np.ascontiguousarray(data, dtype=dtype)
+            self._call(estimator, self._state, rows, rows.shape[0], n_passes, on_epoch, stops=stops, shuffle=shuffle)
             return
         for _ in range(n_passes):
             stopped = self._pass_in_blocks(estimator, data, stops=stops)
@@ -148,7 +152,7 @@ class DictionaryLearner:
         self,
         estimator: Any,
         state: dict[str, Any],
-        rows: np.ndarray,
+        rows: Any,
         n_rows: int,
         n_passes: int,
         on_pass: Callable[[list[float]], bool],
@@ -157,7 +161,7 @@ class DictionaryLearner:
         shuffle: bool,
     ) -> bool:
         who = type(estimator).__name__
-        device, algorithm = choose_solver(who, "fit_algorithm", estimator.fit_algorithm, estimator.device)
+        device, algorithm = choose_solver(who, "fit_algorithm", estimator.fit_algorithm, estimator.device, rows)
         quantities = np.zeros((n_passes, len(_QUANTITIES)))
         first = int(state["counters"][1])
 
@@ -171,7 +175,7 @@ class DictionaryLearner:
             algorithm, float(estimator.transform_tol),
             int(estimator.transform_max_iter), bool(estimator.positive_code), bool(estimator.positive_dict),
             0 if whole else int(estimator.batch_size), _FORGETTING, shuffle, self._seed,
-            max(len(rows), 1) if whole else _REDRAW_AFTER,
+            max(rows.shape[0], 1) if whole else _REDRAW_AFTER,
             int(estimator.max_no_improvement or 0) if stops else 0, n_rows,
             threads(who, estimator.n_jobs), on_epoch, device,
         )  # fmt: skip
@@ -183,6 +187,10 @@ class DictionaryLearner:
                 f"{type(estimator).__name__}: all codes of the last pass are zero at alpha={estimator.alpha:g}; the "
                 "dictionary is of rows of X as they were drawn; use a smaller alpha"
             )
+
+
+def _is_dense(data: Any) -> bool:
+    return isinstance(data, np.ndarray) or is_on_gpu(data)
 
 
 def _fresh(dictionary: np.ndarray) -> dict[str, Any]:
@@ -205,7 +213,7 @@ def _digest(dictionary: np.ndarray) -> str:
 
 def _given(estimator: Any, n_atoms: int, n_features: int, dtype: np.dtype) -> np.ndarray:
     who = f"{type(estimator).__name__}: dict_init"
-    given = np.array(estimator.dict_init, dtype=dtype, order="C")
+    given = np.array(host(estimator.dict_init), dtype=dtype, order="C")
     if given.shape != (n_atoms, n_features):
         raise ValueError(f"{who} is {given.shape}, {n_atoms} atoms of {n_features} features are needed")
     check_finite(who, given)
@@ -219,8 +227,8 @@ def _drawn_rows(data: Any, n_atoms: int, dtype: np.dtype, seed: int) -> np.ndarr
     atoms = np.zeros((0, n_features))
     order = random.permutation(n)
     for first in range(0, n, max(n_atoms, 256)):
-        rows = data[order[first : first + max(n_atoms, 256)]]
-        rows = np.asarray(rows.toarray() if sp.issparse(rows) else rows, dtype=np.float64)
+        rows = take_rows(data, order[first : first + max(n_atoms, 256)])
+        rows = np.asarray(rows.toarray() if sp.issparse(rows) else host(rows), dtype=np.float64)
         norms = np.linalg.norm(rows, axis=1)
         atoms = np.vstack([atoms, rows[norms > 0] / norms[norms > 0, None]])[:n_atoms]
         if len(atoms) == n_atoms:

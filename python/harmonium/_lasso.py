@@ -132,7 +132,7 @@ def sparse_encode(
     shape = (X.shape[0], D.shape[0])
     penalty = _penalty(host(alpha), shape)
     observed = None if mask is None else _observed(host(mask), X.shape)
-    _check_rows(f"{who}: X", X, observed)
+    check_finite(f"{who}: X", X, observed, advice="; say with mask what is observed")
     codes = zeros(shape, dtype, X) if init is None else beside(_start(host(init), shape, dtype, positive), X)
     gaps = np.empty(shape[0])
     solve = _Solver(D, chosen, float(tol), int(max_iter), bool(positive), threads(who, n_jobs), where)
@@ -265,20 +265,11 @@ def _rows_and_atoms(who: str, X: Any, dictionary: Any) -> tuple[Any, Any, np.dty
     """X, the dictionary in its type, and this type."""
     if is_on_gpu(X):
         X, D = gpu_rows(f"{who}: X", X, floats=True), gpu_rows(f"{who}: dictionary", dictionary, floats=True)
-        if not all(np.isfinite(part).all() for part in _core.summarise_columns(D)[:2]):
-            check_finite(f"{who}: dictionary", host(D))
+        check_finite(f"{who}: dictionary", D)
         return X, as_type(D, float_dtype(X)), float_dtype(X)
     X = check_array(X, accept_sparse="csr", dtype="numeric", ensure_all_finite=False, input_name="X")
     D = check_array(dictionary, dtype="numeric", input_name="dictionary")
     return X, np.ascontiguousarray(D, dtype=float_dtype(X)), float_dtype(X)
-
-
-def _check_rows(who: str, X: Any, observed: Any) -> None:
-    if is_on_gpu(X):
-        if all(np.isfinite(part).all() for part in _core.summarise_columns(X)[:2]):
-            return
-        X = host(X)
-    check_finite(who, X, observed, advice="; say with mask what is observed")
 
 
 def _objective(x: np.ndarray, D: np.ndarray, alpha: np.ndarray, h: np.ndarray) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from sklearn.utils.validation import validate_data
 
 from . import _core
 from ._callbacks import CallbackMixin, EpochLoop, epoch_loop
-from ._device import beside, choose_device, gpu_rows, host, is_on_gpu, refuse_mixed
+from ._device import as_kept, beside, choose_device, gpu_rows, host, is_on_gpu, refuse_mixed
 from ._mirror import TrainingSide, exchange, flat, parts
 from ._rbm_sampling import new_seed
 from ._rbm_scores import ScoringRBM
@@ -23,7 +22,6 @@ from ._validation import bit_words, check_choice, check_flag, check_number, chec
 
 _HARDLY = 0.005  # of a mean activity: the unit is taken to be always off, or on
 _NO_WEIGHT = 0.001  # all weights start ten times larger
-_ON_THE_GPU_OF_X = ("components_", "intercept_visible_", "intercept_hidden_")
 
 
 class BaseRBM(CallbackMixin, ScoringRBM):
@@ -191,15 +189,8 @@ class BaseRBM(CallbackMixin, ScoringRBM):
             "_n_draws": 0,
         }
 
-    def _model(self, *, writeable: bool = False) -> Any:
-        """As in `SamplingRBM`; of arrays on a GPU, copies on the host."""
-        if any(is_on_gpu(getattr(self, name, None)) for name in _ON_THE_GPU_OF_X):
-            return copy.copy(self)._model(writeable=writeable)
-        return super()._model(writeable=writeable)
-
     def __getstate__(self) -> dict[str, Any]:
-        """Arrays on a GPU as NumPy's: whoever reads them may have none."""
-        return {name: host(value) if is_on_gpu(value) else value for name, value in super().__getstate__().items()}
+        return as_kept(super().__getstate__())
 
     def _train(self, data: Any, n_epochs: int, X: Any, y: Any) -> Any:
         weights, visible_bias, hidden_bias = self._model(writeable=True)
@@ -226,12 +217,12 @@ class BaseRBM(CallbackMixin, ScoringRBM):
         side = TrainingSide((weights, visible_bias, hidden_bias), visible_offset, mirrored, begins, self._kept)
 
         def show() -> None:
-            """Weights and biases as attributes: what the core trains itself, or copies of it on X's GPU."""
-            for name, array in zip(_ON_THE_GPU_OF_X, (weights.T, visible_bias, hidden_bias), strict=True):
-                setattr(self, name, beside(array, X))
+            """The learned arrays as attributes: what the core trains itself, or copies of it on X's GPU."""
+            self.components_ = beside(weights.T, X)
+            self.intercept_visible_, self.intercept_hidden_ = beside(visible_bias, X), beside(hidden_bias, X)
+            self.visible_offset_, self.hidden_offset_ = beside(visible_offset, X), beside(hidden_offset, X)
 
         show()
-        self.visible_offset_, self.hidden_offset_ = visible_offset, hidden_offset
         self.n_features_in_ = self._columns(n_features)
 
         self._velocity, self._last, self._mirrored = velocity, last, mirrored
@@ -255,7 +246,7 @@ class BaseRBM(CallbackMixin, ScoringRBM):
             new = dict(zip(names, quantities[: self.n_iter_ - first].T.tolist(), strict=True))
             none = [np.nan] * (self.n_iter_ - first)
             self.history_ = {name: values + new.get(name, none) for name, values in before.items()}
-            self.h_samples_ = self._chain_states(chains, n_components, dtype)
+            self.h_samples_ = beside(self._chain_states(chains, n_components, dtype), X)
 
         def on_epoch() -> bool:
             catch_up()
@@ -336,10 +327,11 @@ class BaseRBM(CallbackMixin, ScoringRBM):
             )
         if getattr(self, "hidden", "bernoulli") != "bernoulli":
             return
-        off, on = (int((level < _HARDLY).sum()) for level in (self.hidden_offset_, 1 - self.hidden_offset_))
-        if 10 * (off + on) > len(self.hidden_offset_):
+        activity = host(self.hidden_offset_)
+        off, on = (int((level < _HARDLY).sum()) for level in (activity, 1 - activity))
+        if 10 * (off + on) > len(activity):
             warnings.warn(
-                f"{type(self).__name__}: of {len(self.hidden_offset_)} hidden units {off} are always off and {on} "
+                f"{type(self).__name__}: of {len(activity)} hidden units {off} are always off and {on} "
                 f"always on (mean activity within {_HARDLY} of 0 or 1), they tell nothing about the data; try a "
                 f"smaller learning_rate (now {self._rate():g}), centering=True (now {bool(self.centering)}), "
                 "weight_decay, or fewer n_components",
@@ -349,7 +341,7 @@ class BaseRBM(CallbackMixin, ScoringRBM):
 
     def _own(self, name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         """A learned array that training goes on with, of this shape (-1: any) and finite."""
-        array = np.require(np.asarray(getattr(self, name)), dtype, ["C", "W"])
+        array = np.require(host(getattr(self, name)), dtype, ["C", "W"])
         if array.ndim != len(shape) or any(s not in (-1, n) for s, n in zip(shape, array.shape, strict=True)):
             raise ValueError(f"{type(self).__name__}: {name} is {array.shape}, the model needs {shape}")
         if not np.isfinite(array).all():

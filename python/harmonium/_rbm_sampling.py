@@ -28,12 +28,13 @@ class SamplingRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     device: str | None
 
     def _model(self, *, writeable: bool = False) -> Model:
-        """Weights (n_features, n_components) and both biases, as the core reads them; views where possible."""
+        """Weights (n_features, n_components) and both biases, as the core reads them: views where possible, copies of
+        arrays on a GPU."""
         check_is_fitted(self, "components_")
         who = type(self).__name__
-        components = np.asarray(self.components_)
+        components = host(self.components_)
         dtype = float_dtype(components)
-        visible_bias, hidden_bias = np.asarray(self.intercept_visible_), np.asarray(self.intercept_hidden_)
+        visible_bias, hidden_bias = host(self.intercept_visible_), host(self.intercept_hidden_)
         weights, visible_bias, hidden_bias = (
             np.require(part, dtype, ["C", "W"] if writeable else ["C"])
             for part in (components.T, visible_bias, hidden_bias)
@@ -191,11 +192,11 @@ class SamplingRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
                 raise ValueError(f"{who}: init has {start.rows} rows, n_samples={n_samples}")
             if mask is not None and not start.is_bits():
                 raise ValueError(f"{who}: with clamp, init must be 0 or 1")
-        from_hidden = init is None and mask is None and len(getattr(self, "h_samples_", ())) > 0
+        from_hidden = init is None and mask is None and np.shape(getattr(self, "h_samples_", ()))[0] > 0
         if from_hidden:
             # Each chain once, twice, ... : equal starts part at the first draw, their rows differ.
-            rows = np.arange(n_samples) % len(self.h_samples_)
-            chains = np.asarray(self.h_samples_)[rows]
+            chains = host(self.h_samples_)
+            chains = chains[np.arange(n_samples) % len(chains)]
             if chains.ndim != 2 or chains.shape[1] != model[0].shape[1]:
                 raise ValueError(f"{who}: h_samples_ is {chains.shape}, the model has {model[0].shape[1]} hidden units")
             start = states(f"{who}: h_samples_", chains, dtype)

@@ -209,7 +209,7 @@ class ScoringRBM(SamplingRBM):
         the means of one of its modes, and annealing from there may never see the others.
         """
         if hasattr(self, "visible_offset_"):
-            means = np.asarray(self.visible_offset_, dtype=np.float64)
+            means = host(self.visible_offset_).astype(np.float64)
         else:
             weights, visible_bias, _ = model
             means = expit(visible_bias + 0.5 * weights.sum(axis=1, dtype=np.float64))

@@ -36,7 +36,13 @@ def annealed_sizes(sizes: np.ndarray) -> np.ndarray:
 
 
 def of_sizes(
-    model: UnitModel, base: np.ndarray, sizes: np.ndarray, seed: int, sample: Sample | None, progress: Progress
+    model: UnitModel,
+    base: np.ndarray,
+    sizes: np.ndarray,
+    seed: int,
+    sample: Sample | None,
+    progress: Progress,
+    device: str = "cpu",
 ) -> list[LogPartition]:
     """For each of these sizes, which rise, by annealing; between bounds from both sides where `sample` draws bags."""
     at = annealed_sizes(sizes)
@@ -54,12 +60,12 @@ def of_sizes(
     for number, first in enumerate(starts):
         words, k = at[first : first + step], per_call * number
         own = [int(s) for s in np.random.SeedSequence([seed, number]).generate_state(3, np.uint64)]
-        log_w, constants, v = annealed_runs(model, base, betas, N_RUNS, own[0], None, words, part(k))
+        log_w, constants, v = annealed_runs(model, base, betas, N_RUNS, own[0], None, words, part(k), device)
         runs.append(log_w + constants[:, None])
         per_word.append(_per_word(model, v, np.repeat(words, N_RUNS), own[1]).reshape(log_w.shape))
         if sample is not None:
             bags = sample(np.repeat(words, N_RUNS), own[2], part(k + 1))
-            log_w, constants, _ = annealed_runs(model, base, betas, N_RUNS, own[2], bags, words, part(k + 2))
+            log_w, constants, _ = annealed_runs(model, base, betas, N_RUNS, own[2], bags, words, part(k + 2), device)
             downs += [estimate(w, float(log_z), downwards=True) for w, log_z in zip(log_w, constants, strict=True)]
     log_z, t = np.concatenate(runs), np.concatenate(per_word)
     ups = []

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.utils import check_array
 
 from . import _categories, _core, _unit_missing, _unit_partition
+from ._device import host, is_on_gpu
 from ._rbm_base import BaseRBM
 from ._units import UnitStates, VisibleLayer, hidden_groups, kinds_of, parse_visible, visible_pairs
 from ._validation import check_X, states
@@ -57,8 +58,13 @@ class UnitLayersRBM(BaseRBM):
     def _columns(self, n_units: int) -> int:
         return self._layer().n_columns
 
-    def _check_columns(self, X: Any) -> Any:
-        """`check_X` where categorical columns are codes or one-hot, whichever the fit had."""
+    def _check_columns(self, method: str, X: Any, name: str = "X", *, on_host: bool = False) -> Any:
+        """`check_X` where categorical columns are codes or one-hot, whichever the fit had. X on the model's GPU stays
+        there, or comes to the host."""
+        there = self._on_the_gpu(method, X, name)
+        if there is not None and not on_host:
+            return there
+        X = X if there is None else host(there)
         layer = self._layer()
         try:
             shape = X.shape if hasattr(X, "shape") else np.asarray(X).shape
@@ -75,7 +81,7 @@ class UnitLayersRBM(BaseRBM):
         n_units = np.shape(self.components_)[1]
         if not hasattr(self, "visible_scale_"):
             return np.ones(n_units)
-        scale = np.asarray(self.visible_scale_, dtype=np.float64)
+        scale = np.asarray(host(self.visible_scale_), dtype=np.float64)
         who = f"{type(self).__name__}: visible_scale_"
         if scale.shape != (n_units,):
             raise ValueError(f"{who} is {scale.shape}, the model needs {(n_units,)}")
@@ -128,9 +134,12 @@ class UnitLayersRBM(BaseRBM):
         self._refuse_missing("transform", X)
         if self._plain():
             return super().transform(X)
-        model = self._unit_model()
-        data = self._unit_states("transform", self._check_columns(X))
-        return _core.unit_probability(*model, data.states, data.exposure, False)
+        return self._beside_model(self._hidden_means(self._check_columns("transform", X)))
+
+    def _hidden_means(self, X: Any) -> np.ndarray:
+        """`transform` of X whose columns were checked, as NumPy's."""
+        model, data = self._unit_model(), self._unit_states("transform", X)
+        return _core.unit_probability(*model, data.states, data.exposure, False, self._device())
 
     def inverse_transform(self, H: Any) -> np.ndarray:
         """The visible units' means given every row h of H: p(v = 1 | h) = sigmoid(b + W h) for bernoulli units.
@@ -149,13 +158,18 @@ class UnitLayersRBM(BaseRBM):
             return super().inverse_transform(H)
         model = self._unit_model()
         who = f"{type(self).__name__}.inverse_transform"
-        H = check_array(H, accept_sparse="csr", dtype="numeric", ensure_all_finite=False, input_name="H")
+        there = self._on_the_gpu("inverse_transform", H, "H")
+        if there is None:
+            H = check_array(H, accept_sparse="csr", dtype="numeric", ensure_all_finite=False, input_name="H")
+        else:
+            H = there
         if H.shape[1] != model[0].shape[1]:
             raise ValueError(f"{who}: H has {H.shape[1]} columns, the model has {model[0].shape[1]} hidden units")
         in_unit_interval = self.hidden == "bernoulli" and self.check_range
         given = states(f"{who}: H", H, model[0].dtype, check_range=in_unit_interval)
-        if self.hidden == "relu" and (lowest := H.min()) < 0:
+        lowest = _core.summarise_columns(H)[0].min() if is_on_gpu(H) else H.min()
+        if self.hidden == "relu" and lowest < 0:
             raise ValueError(f"{who}: H holds values from {lowest:g}, relu units are at least 0")
         exposure = np.ones(given.rows, model[0].dtype) if self._layer().counts else None
-        means = _core.unit_probability(*model, given, exposure, True)
-        return (means * self._scale()).astype(means.dtype)
+        means = _core.unit_probability(*model, given, exposure, True, self._device())
+        return self._beside_model((means * self._scale()).astype(means.dtype))

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from . import _core
+from ._device import host
 from ._log_partition import LogPartition, Progress, estimate
 from ._units import TYPES, UnitStates
 
@@ -95,7 +96,7 @@ def base_biases(model: UnitModel, means: np.ndarray | None) -> np.ndarray:
         for kind, units in _groups(model[4]):
             typical[units] = {TYPES["bernoulli"]: 0.5, TYPES["relu"]: np.sqrt(2 / np.pi)}.get(kind, 0.0)
         return model[1].astype(np.float64) + model[0].astype(np.float64) @ typical
-    base = np.asarray(means, dtype=np.float64).copy()
+    base = np.array(host(means), dtype=np.float64)
     for kind, units in _groups(model[3]):
         if kind == TYPES["bernoulli"]:
             p = np.clip(base[units], 0.005, 0.995)
@@ -150,9 +151,10 @@ def annealed(
     start: UnitStates | None,
     words: float,
     progress: Progress,
+    device: str = "cpu",
 ) -> LogPartition:
     """By annealing from the base model, or with `start` back to it; of a bag of so many words."""
-    log_w, constants, _ = annealed_runs(model, base, betas, n_runs, seed, start, np.array([words]), progress)
+    log_w, constants, _ = annealed_runs(model, base, betas, n_runs, seed, start, np.array([words]), progress, device)
     return estimate(log_w[0], float(constants[0]), downwards=start is not None)
 
 
@@ -165,11 +167,12 @@ def annealed_runs(
     start: UnitStates | None,
     words: np.ndarray,
     progress: Progress,
+    device: str = "cpu",
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Bags of each of these sizes: the runs' log weights (sizes, n_runs), log Z of the bases, the last states."""
     steps = betas[::-1].copy() if start is not None else betas
     given = None if start is None else start.states
     exposure = np.repeat(words, n_runs).astype(model[0].dtype) if model[3][0, 0] == TYPES["count"] else None
-    log_w, v = _core.unit_anneal(*model, base, steps, given, exposure, seed, n_runs * len(words), progress)
+    log_w, v = _core.unit_anneal(*model, base, steps, given, exposure, seed, n_runs * len(words), progress, device)
     constants = base_log_partition(model, base, words) - squares(model, words)
     return log_w.reshape(len(words), n_runs), constants, v

@@ -10,6 +10,7 @@ from sklearn.utils import check_array
 
 from . import _core, _unit_partition
 from ._callbacks import progress_bar
+from ._device import host, is_on_gpu
 from ._log_partition import Progress
 from ._unit_layers import UnitLayersRBM
 from ._units import UnitStates, VisibleLayer
@@ -39,17 +40,18 @@ class UnitSamplingRBM(UnitLayersRBM):
         who = f"{type(self).__name__}.gibbs"
         check_number(who, "n_steps", n_steps, Integral, low=1)
         model = self._unit_model()
-        data = self._unit_states("gibbs", self._check_columns(v), "v")
+        data = self._unit_states("gibbs", self._check_columns("gibbs", v, "v"), "v")
+        self._device()  # refused before anything is drawn
         seed = self._draw_seed(random_state)
         with progress_bar(who, self.verbose) as progress:
             drawn = self._draw(model, data, False, n_steps, seed, None, None, progress)
         types = {block.type for block in self._layer().blocks}
-        return drawn.astype(bool) if types == {self.hidden} == {"bernoulli"} else drawn
+        return self._beside_model(drawn.astype(bool) if types == {self.hidden} == {"bernoulli"} else drawn)
 
     def _draw(self, model: Any, start: UnitStates, from_hidden: bool, n_steps: int, seed: int, mask: Any, values: Any,
               progress: Progress) -> np.ndarray:  # fmt: skip
         units = _core.unit_gibbs(  # type: ignore[call-arg]
-            *model, start.states, start.exposure, from_hidden, n_steps, seed, mask, values, progress
+            *model, start.states, start.exposure, from_hidden, n_steps, seed, mask, values, progress, self._device()
         )
         return self._layer().decode(units, self._scale())
 
@@ -100,24 +102,25 @@ class UnitSamplingRBM(UnitLayersRBM):
                 raise ValueError(f"{who}: n_words={n_words!r}, but the visible units are no bag of words")
             return super().sample(n_samples, n_steps=n_steps, init=init, clamp=clamp, random_state=random_state)
         with progress_bar(who, self.verbose) as progress:
-            return self._sample_on(who, n_samples, n_steps, init, clamp, n_words, random_state, progress)
+            drawn = self._sample_on(who, n_samples, n_steps, init, clamp, n_words, random_state, progress)
+        return self._beside_model(drawn)
 
     def _sample_on(self, who: str, n_samples: int, n_steps: int, init: Any, clamp: Any, n_words: Any, random_state: Any,
                    progress: Progress) -> np.ndarray:  # fmt: skip
-        """`sample` by Gibbs sampling of all types of units; reports the share of the steps done."""
+        """`sample` by Gibbs sampling of all types of units, as NumPy's; reports the share of the steps done."""
         check_number(who, "n_samples", n_samples, Integral, low=1)
         check_number(who, "n_steps", n_steps, Integral, low=1)
-        model = self._unit_model()
+        model, device = self._unit_model(), self._device()
         _unit_partition.check_proper(who, model)
         layer, dtype = self._layer(), model[0].dtype
         exposure = self._words(who, n_words, n_samples, dtype)
         mask = values = None
         if clamp is not None:
             mask, values, known = self._unit_clamp(who, clamp, n_samples)
-        from_hidden = init is None and clamp is None and len(getattr(self, "h_samples_", ())) > 0
+        from_hidden = init is None and clamp is None and np.shape(getattr(self, "h_samples_", ()))[0] > 0
         seed = self._draw_seed(random_state)
         if from_hidden:
-            chains = np.asarray(self.h_samples_, dtype=dtype)
+            chains = np.asarray(host(self.h_samples_), dtype=dtype)
             n_chains = len(chains) // (self.n_temperatures if self.method == "pt" else 1)
             chains = chains[np.arange(n_samples) % n_chains]
             start = UnitStates(_core.States.from_dense(np.ascontiguousarray(chains)), exposure)
@@ -126,9 +129,11 @@ class UnitSamplingRBM(UnitLayersRBM):
                 none = _core.States.from_dense(np.zeros((n_samples, model[0].shape[1]), dtype))
                 # Under the steps' own seed the first step would draw from the numbers that made the start.
                 own = int(np.random.SeedSequence([seed, 1]).generate_state(1, np.uint64)[0])
-                init = layer.decode(
-                    _core.unit_gibbs(*model, none, exposure, True, 1, own, None, None, None), self._scale()
-                )
+                drawn = _core.unit_gibbs(*model, none, exposure, True, 1, own, None, None, None, device)
+                init = layer.decode(drawn, self._scale())
+            else:
+                self._refuse_mixed("sample", init, "init")
+                init = host(init) if is_on_gpu(init) else init
             init = check_array(init, dtype="numeric", input_name="init", estimator=self)
             if len(init) != n_samples:
                 raise ValueError(f"{who}: init has {len(init)} rows, n_samples={n_samples}")
@@ -149,7 +154,7 @@ class UnitSamplingRBM(UnitLayersRBM):
     ) -> np.ndarray:
         check_number(who, "n_samples", n_samples, Integral, low=1)
         check_number(who, "n_steps", n_steps, Integral, low=1)
-        model = self._unit_model()
+        model, device = self._unit_model(), self._device()
         _unit_partition.check_proper(who, model)
         if sampler == "pt":
             check_number(who, "n_temperatures", self.n_temperatures, Integral, low=2)
@@ -163,11 +168,11 @@ class UnitSamplingRBM(UnitLayersRBM):
                 base = base.astype(model[0].dtype)
                 n_temperatures = self.n_temperatures
                 units, self.swap_rates_ = _core.unit_temper(
-                    *model, base, n_samples, n_temperatures, n_steps, seed, progress
+                    *model, base, n_samples, n_temperatures, n_steps, seed, progress, device
                 )
             else:
                 betas = np.linspace(0, 1, n_steps + 1)
-                _, units = _core.unit_anneal(*model, base, betas, None, exposure, seed, n_samples, progress)
+                _, units = _core.unit_anneal(*model, base, betas, None, exposure, seed, n_samples, progress, device)
         return self._layer().decode(units, self._scale())
 
     def _words(self, who: str, n_words: Any, n_samples: int, dtype: np.dtype) -> np.ndarray | None:
@@ -192,7 +197,7 @@ class UnitSamplingRBM(UnitLayersRBM):
             raise ValueError(f"{who}: words of a bag cannot be clamped")
         if not isinstance(clamp, (tuple, list)) or len(clamp) != 2:
             raise TypeError(f"{who}: clamp is {clamp!r:.60}, a pair (mask, values) is needed")
-        mask, values = (np.asarray(part) for part in clamp)
+        mask, values = (host(part) if is_on_gpu(part) else np.asarray(part) for part in clamp)
         if mask.dtype != bool:
             raise TypeError(f"{who}: the mask of clamp is of type {mask.dtype}, bool is needed")
         shape = (n_samples, layer.n_columns)

@@ -9,6 +9,7 @@ from sklearn.utils import check_array
 
 from . import _core, _unit_bags, _unit_missing, _unit_partition
 from ._callbacks import progress_bar
+from ._device import host, is_on_gpu
 from ._log_partition import LogPartition, Progress, bracket
 from ._unit_sampling import UnitSamplingRBM
 from ._units import UnitStates
@@ -36,9 +37,12 @@ class UnitScoresRBM(UnitSamplingRBM):
         if self._plain():
             return super().energy(V, H)
         who = f"{type(self).__name__}.energy"
+        self._refuse_mixed("energy", H, "H")
+        H = host(H) if is_on_gpu(H) else H
         weights, b, c = (part.astype(np.float64) for part in self._unit_model()[:3])
         layer = self._layer()
-        data = layer.encode(f"{who}: V", self._check_columns(V), np.dtype(np.float64), self._scale())
+        V = self._check_columns("energy", V, "V", on_host=True)
+        data = layer.encode(f"{who}: V", V, np.dtype(np.float64), self._scale())
         n = data.rows
         H = check_array(H, dtype=np.float64, input_name="H", estimator=self)
         if H.shape != (n, len(c)):
@@ -59,8 +63,10 @@ class UnitScoresRBM(UnitSamplingRBM):
             for part in gaussian:
                 energy += 0.5 * ((units[:, part] - b[part]) ** 2).sum(axis=1)
         if self.hidden == "gaussian":
-            return energy + (0.5 * (H - c) ** 2).sum(axis=1)
-        return energy + ((0.5 * H**2 if self.hidden == "relu" else 0) - words * c * H).sum(axis=1)
+            energy += (0.5 * (H - c) ** 2).sum(axis=1)
+        else:
+            energy += ((0.5 * H**2 if self.hidden == "relu" else 0) - words * c * H).sum(axis=1)
+        return self._beside_model(energy)
 
     def free_energy(self, X: Any) -> np.ndarray:
         """F(v) = -log of the sum (or integral) over h of exp(-E(v, h)), so p(v) = exp(-F(v)) / Z.
@@ -77,17 +83,21 @@ class UnitScoresRBM(UnitSamplingRBM):
         free_energy : float64 array of shape (n_samples,), in nats
         """
         if self._has_missing(X):
-            return self._free_energy_of_known("free_energy", X, binary=False)
+            return self._beside_model(self._free_energy_of_known("free_energy", X, binary=False))
         if self._plain():
             return super().free_energy(X)
-        model = self._unit_model()
-        data = self._unit_states("free_energy", self._check_columns(X))
-        return _core.unit_free_energy(*model, data.states, data.exposure)
+        return self._beside_model(self._free_energy(self._check_columns("free_energy", X)))
+
+    def _free_energy(self, X: Any) -> np.ndarray:
+        """`free_energy` of X whose columns were checked, as NumPy's."""
+        model, data = self._unit_model(), self._unit_states("free_energy", X)
+        return _core.unit_free_energy(*model, data.states, data.exposure, self._device())
 
     def _free_energy_of_known(self, method: str, X: Any, *, binary: bool) -> np.ndarray:
         """With the missing entries summed over; `binary`: refuse values between 0 and 1."""
         who, model = f"{type(self).__name__}.{method}", self._unit_model()
-        X, missing, layer = _unit_missing.split(who, self._check_columns(X), self._layer())
+        X = self._check_columns(method, X, on_host=True)
+        X, missing, layer = _unit_missing.split(who, X, self._layer())
         units = layer.encode(f"{who}: X", X, model[0].dtype, self._scale()).states.dense()
         if binary:
             layer.check_binary(f"{who}: X", X)
@@ -114,8 +124,9 @@ class UnitScoresRBM(UnitSamplingRBM):
             return super().score_samples(X)
         model = self._unit_model()
         _unit_partition.check_proper(f"{type(self).__name__}.score_samples", model)
-        data = self._unit_states("score_samples", self._check_columns(X))
-        return _core.unit_pseudo_log_likelihood(*model, data.states, data.exposure) - self._log_scale()
+        data = self._unit_states("score_samples", self._check_columns("score_samples", X, on_host=True))
+        scores = _core.unit_pseudo_log_likelihood(*model, data.states, data.exposure) - self._log_scale()
+        return self._beside_model(scores)
 
     def _log_scale(self) -> float:
         return float(np.log(self._scale()).sum())
@@ -160,10 +171,10 @@ class UnitScoresRBM(UnitSamplingRBM):
         if missing:
             minus_energy = -self._free_energy_of_known("log_likelihood", X, binary=True)
         else:
-            X = self._check_columns(X)
+            X = self._check_columns("log_likelihood", X)
             data = self._unit_states("log_likelihood", X)
             layer.check_binary(f"{who}: X", X)
-            minus_energy = -_core.unit_free_energy(*model, data.states, data.exposure)
+            minus_energy = -_core.unit_free_energy(*model, data.states, data.exposure, self._device())
         if layer.counts:
             if log_partition is not None:
                 raise ValueError(f"{who}: log Z of a bag depends on its number of words; leave log_partition out")
@@ -175,8 +186,8 @@ class UnitScoresRBM(UnitSamplingRBM):
                 )
             z = np.array([[log_partition.value], [log_partition.lower], [log_partition.upper]])
         if not return_bracket:
-            return minus_energy - z[0]
-        return minus_energy - z[0], minus_energy - z[2], minus_energy - z[1]
+            return self._beside_model(minus_energy - z[0])
+        return tuple(self._beside_model(minus_energy - z[k]) for k in (0, 2, 1))
 
     @staticmethod
     def _is_exact(model: _unit_partition.UnitModel) -> bool:
@@ -199,7 +210,8 @@ class UnitScoresRBM(UnitSamplingRBM):
         base = _unit_partition.base_biases(model, getattr(self, "visible_offset_", None))
         seed, sizes = self._draw_seed(), sizes.astype(np.int64)
         with progress_bar(who, self.verbose) as progress:
-            found = _unit_bags.of_sizes(model, base, sizes, seed, sample if with_bracket else None, progress)
+            down = sample if with_bracket else None
+            found = _unit_bags.of_sizes(model, base, sizes, seed, down, progress, self._device())
         return np.array([[z.value, z.lower, z.upper] for z in found]).T[:, where]
 
     def log_partition(
@@ -260,6 +272,7 @@ class UnitScoresRBM(UnitSamplingRBM):
                     value = _unit_partition.of_words(_unit_partition.terms(model, progress), words)
                     return LogPartition(value, 0.0, value, value, np.inf, "exact")
                 return self._shifted(_unit_partition.exact(model, progress))
+        device = self._device()  # refused before anything is drawn
         seed = self._draw_seed(random_state)
         base = _unit_partition.base_biases(model, getattr(self, "visible_offset_", None))
 
@@ -267,10 +280,11 @@ class UnitScoresRBM(UnitSamplingRBM):
             start = None
             if downwards:
                 size = None if exposure is None else int(words)
-                drawn = self.sample(n_runs, n_words=size, random_state=seed % 2**32)
+                drawn = host(self.sample(n_runs, n_words=size, random_state=seed % 2**32))
                 start = self._unit_states("log_partition", drawn, "start")
             with progress_bar(who, self.verbose) as progress:
-                return self._shifted(_unit_partition.annealed(model, base, steps, n_runs, seed, start, words, progress))
+                z = _unit_partition.annealed(model, base, steps, n_runs, seed, start, words, progress, device)
+            return self._shifted(z)
 
         if method != "bracket":
             return one(method == "reverse_ais")

@@ -13,7 +13,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import _check_sample_weight
 
 from . import _categories, _core
-from ._device import choose_device
+from ._device import choose_device, gpu_rows, host, is_on_gpu
 from ._unit_scores import UnitScoresRBM
 from ._units import HIDDEN, UnitStates, VisibleLayer, hidden_groups, kinds_of, parse_visible, visible_pairs
 from ._validation import bit_words, check_choice, check_flag, check_number, float_dtype
@@ -29,6 +29,7 @@ class UnitTraining:
     states: UnitStates
     sample_weight: np.ndarray | None
     observed: np.ndarray | None  # words of bits over units
+    device: str = "cpu"
 
     @property
     def cols(self) -> int:
@@ -173,20 +174,27 @@ class UnitsRBM(UnitScoresRBM):
             return self._check_fit(X, fresh=fresh)
         self._check_parameters()
         who = f"{type(self).__name__}.{'fit' if fresh else 'partial_fit'}"
-        if choose_device(who, self.device, X) != "cpu":
+        device = choose_device(who, self.device, X)
+        if device != "cpu" and self.method == "exact":
             raise ValueError(
-                f"{who}: device={self.device or 'cuda'!r} trains bernoulli units by method='cd' or 'pcd' without l1, "
-                f"sparsity_cost, missing entries or sample_weight; visible={self.visible!r:.60}, "
-                f"hidden={self.hidden!r}, method={self.method!r} and these take NumPy arrays and device=None or 'cpu'"
+                f"{who}: device={self.device or device!r} trains by method='cd', 'pcd', 'fpcd' or 'pt'; method='exact' "
+                "takes NumPy arrays and device=None or 'cpu'"
             )
+        if is_on_gpu(sample_weight):
+            sample_weight = host(sample_weight)
         sparse = "csr" if self.__sklearn_tags__().input_tags.sparse else False
         if fresh:
-            checked = check_array(
-                X, accept_sparse=sparse, dtype="numeric", ensure_all_finite=False, estimator=self, input_name="X"
+            # What columns hold is looked at, and put into units, by the CPU.
+            checked = (
+                host(gpu_rows(f"{who}: X", X))
+                if is_on_gpu(X)
+                else check_array(
+                    X, accept_sparse=sparse, dtype="numeric", ensure_all_finite=False, estimator=self, input_name="X"
+                )
             )
             dtype = float_dtype(checked)
         else:
-            checked = self._check_columns(X)
+            checked = self._check_columns("partial_fit", X, on_host=True)
             dtype = self._model()[0].dtype
         weight = None
         if sample_weight is not None:
@@ -218,7 +226,7 @@ class UnitsRBM(UnitScoresRBM):
                 UserWarning,
                 stacklevel=3,
             )
-        return UnitTraining(layer, states, weight, observed), dtype
+        return UnitTraining(layer, states, weight, observed, device), dtype
 
     def _new_layer(self, who: str, X: Any) -> VisibleLayer:
         blocks = parse_visible(who, self.visible, X.shape[1])
@@ -318,7 +326,7 @@ class UnitsRBM(UnitScoresRBM):
         }
         _core.unit_train(  # type: ignore[call-arg]
             data.states.states, data.sample_weight, data.observed, data.layer.groups,
-            hidden_groups(self.hidden, n_components), arrays, settings, *progress, on_epoch,
+            hidden_groups(self.hidden, n_components), arrays, settings, *progress, on_epoch, data.device,
         )  # fmt: skip
 
     def __sklearn_tags__(self) -> Any:

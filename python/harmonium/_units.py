@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from . import _core
+from ._device import as_type, host, is_on_gpu
 from ._validation import bit_words, check_finite, states
 
 TYPES = {"bernoulli": 0, "gaussian": 1, "relu": 2, "categorical": 3, "count": 4}
@@ -151,19 +152,25 @@ class VisibleLayer:
         return VisibleLayer(self.who, widths, categories, not self.one_hot)
 
     def encode(self, who: str, X: Any, dtype: np.dtype, scale: np.ndarray, *, check_range: bool = True) -> UnitStates:
-        """X, checked, as states; categorical columns in either form."""
+        """X, checked, as states; categorical columns in either form. What is on a GPU stays there where units are all
+        bernoulli, or all gaussian with deviations of 1; else it is encoded on the host."""
         layer = self.of_width(X.shape[1])
         return layer._encode(who, X, dtype, scale, check_range)
 
     def _encode(self, who: str, X: Any, dtype: np.dtype, scale: np.ndarray, check_range: bool) -> UnitStates:
         if X.shape[1] != self.n_columns:
             raise ValueError(f"{who} has {X.shape[1]} columns, the model has {self.n_columns}")
+        types = [block.type for block in self.blocks]
+        if types == ["bernoulli"]:
+            return UnitStates(states(who, X, dtype, check_range=check_range))
+        if is_on_gpu(X) and types == ["gaussian"] and (scale == 1).all():
+            check_finite(who, X)
+            return UnitStates(_core.States.from_dense(as_type(X, dtype)))
+        X = host(X) if is_on_gpu(X) else X
         if X.dtype.kind not in "biuf":
             raise TypeError(f"{who} is of type {X.dtype}, bool, integers or floats are needed")
         if self.counts:
             return self._counts(who, X, dtype)
-        if [block.type for block in self.blocks] == ["bernoulli"]:
-            return UnitStates(states(who, X, dtype, check_range=check_range))
         X = X.toarray() if sp.issparse(X) else X
         check_finite(who, X)
         units = np.zeros((len(X), self.n_units), np.uint8 if self.binary else dtype)
@@ -255,6 +262,7 @@ class VisibleLayer:
 
     def check_binary(self, who: str, X: Any) -> None:
         """Refuse values between 0 and 1 where units are Bernoulli."""
+        X = host(X) if is_on_gpu(X) else X
         for block in self.of_width(X.shape[1]).blocks:
             if block.type == "bernoulli":
                 part = X[:, block.columns]

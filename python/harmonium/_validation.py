@@ -92,7 +92,14 @@ def check_X(estimator: Any, X: Any, *, reset: bool) -> Any:
 
 
 def check_finite(who: str, X: Any, where: Any = None, *, advice: str = "") -> None:
-    """Refuse NaN and infinity, naming the first one's row and column; only where a mask is true, if one is given."""
+    """Refuse NaN and infinity, naming the first one's row and column; only where a mask is true, if one is given.
+
+    Of X on a GPU, rows of `gpu_rows`, only the columns' extremes come to the host unless there is one.
+    """
+    if is_on_gpu(X):
+        if all(np.isfinite(part).all() for part in _core.summarise_columns(X)[:2]):
+            return
+        X = host(X)
     if X.dtype.kind not in "biuf":
         raise TypeError(f"{who} is of type {X.dtype}, bool, integers or floats are needed")
     if X.dtype.kind != "f":

@@ -96,8 +96,8 @@ default="bernoulli"
     device : {"cpu", "cuda", "cuda:1", ...} or None, default=None
         Where all of `fit` and the methods are computed; None: where X is. On a GPU the draws are the same, sums are
         added in another order; NumPy's rows that do not fit there are streamed. An array on a GPU (CuPy's, PyTorch's)
-        stays there, and what is learned and returned is of its library; methods then take such arrays alone. RBMs of
-        pretraining="rbm" are trained on the CPU. RuntimeError says why there is no such GPU.
+        stays there, and what is learned and returned is of its library; methods then take such arrays alone.
+        RuntimeError says why there is no such GPU.
     random_state : int, RandomState or None, default=None
         Seed of everything drawn. The same seed gives the same bits on any number of threads.
 

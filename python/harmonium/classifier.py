@@ -7,11 +7,20 @@ from typing import Any
 import numpy as np
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
+from sklearn.metrics import accuracy_score
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    _check_y,
+    check_consistent_length,
+    check_is_fitted,
+    validate_data,
+)
 
 from . import _categories
+from ._device import beside, gpu_rows, host, is_on_gpu, refuse_mixed
 from ._units import visible_pairs
+from ._validation import check_finite
 from .rbm import RBM
 
 
@@ -21,6 +30,9 @@ class RBMClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classifie
     A categorical unit with one state for each class stands beside the columns of X, and the machine learns the joint
     p(x, y). Then p(y | x) = exp(-F(x, y)) / sum over classes k of exp(-F(x, k)) is exact, for Z drops out. No label is
     used, or needed, after `fit`: `transform` averages over them.
+
+    X may lie on a GPU where the machine trains there (see `device` of `RBM`); what is learned and returned is then of
+    its library, but for labels that are no numbers. Rows and labels are put together on the host.
 
     Parameters
     ----------
@@ -77,12 +89,12 @@ class RBMClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classifie
             As of `RBM.fit`; and if y is not of classes, or of one class only.
         """
         X, codes, classes = self._check(X, y)
-        counted = codes if sample_weight is None else codes[_check_sample_weight(sample_weight, X) > 0]
+        counted = codes if sample_weight is None else codes[_check_sample_weight(sample_weight, codes) > 0]
         if len(np.unique(counted)) < 2:
             raise ValueError(f"RBMClassifier.fit: y holds one class, {classes[counted[:1]]}; at least two are needed")
         rbm = self._joint(X, len(classes))
         try:
-            rbm.fit(self._beside(X, codes, rbm), sample_weight=sample_weight)
+            rbm.fit(beside(self._with_labels(X, codes, rbm), X), sample_weight=sample_weight)
         finally:
             if hasattr(rbm, "components_"):  # interrupted or diverged, it is that of the last whole epoch
                 self.classes_, self.rbm_ = classes, rbm
@@ -106,14 +118,18 @@ class RBMClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classifie
             raise ValueError("RBMClassifier.partial_fit: the first call needs classes, all labels that will come")
         X, codes, classes = self._check(X, y, np.unique(classes) if fresh else self.classes_, reset=fresh)
         rbm = self._joint(X, len(classes)) if fresh else self.rbm_
-        rbm.partial_fit(self._beside(X, codes, rbm), sample_weight=sample_weight)
+        rbm.partial_fit(beside(self._with_labels(X, codes, rbm), X), sample_weight=sample_weight)
         self.classes_, self.rbm_ = classes, rbm
         return self
 
-    def _check(
-        self, X: Any, y: Any, classes: Any = None, *, reset: bool = True
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        X, y = validate_data(self, X, y, reset=reset, dtype=None, ensure_all_finite=not self._machine().allow_missing)
+    def _check(self, X: Any, y: Any, classes: Any = None, *, reset: bool = True) -> tuple[Any, np.ndarray, np.ndarray]:
+        finite = not self._machine().allow_missing
+        y = host(y) if is_on_gpu(y) else y
+        if is_on_gpu(X):
+            X, y = self._gpu_rows("RBMClassifier", X, reset=reset, finite=finite), _check_y(y, estimator=self)
+            check_consistent_length(X, y)
+        else:
+            X, y = validate_data(self, X, y, reset=reset, dtype=None, ensure_all_finite=finite)
         check_classification_targets(y)
         found, codes = np.unique(y, return_inverse=True)
         if classes is None:
@@ -123,12 +139,19 @@ class RBMClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classifie
             raise ValueError(f"RBMClassifier: y holds {unknown[0]}, which is not among the classes {classes}")
         return X, np.searchsorted(classes, y), classes
 
+    def _gpu_rows(self, who: str, X: Any, *, reset: bool = False, finite: bool = True) -> Any:
+        rows = gpu_rows(f"{who}: X", X)
+        if finite:
+            check_finite(f"{who}: X", rows)
+        validate_data(self, X, reset=reset, skip_check_array=True)
+        return rows
+
     def _machine(self) -> RBM:
         if self.rbm is not None and not isinstance(self.rbm, RBM):
             raise TypeError(f"RBMClassifier: rbm is a {type(self.rbm).__name__}, an RBM is needed")
         return RBM() if self.rbm is None else self.rbm
 
-    def _joint(self, X: np.ndarray, n_classes: int) -> RBM:
+    def _joint(self, X: Any, n_classes: int) -> RBM:
         """The machine, with the labels' unit beside those of X."""
         who = "RBMClassifier.fit"
         rbm = clone(self._machine())
@@ -139,24 +162,30 @@ class RBMClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classifie
                     f"{who}: visible='count' cannot stand beside labels: a bag's size scales hidden biases"
                 )
             pairs = [(rbm.visible, X.shape[1])]
-        choices, one_hot = _categories.in_data(who, X, pairs, rbm.n_categories)
+        choices, one_hot = _categories.in_data(who, host(X), pairs, rbm.n_categories)
         # All categorical columns have the same form, the labels' too.
         label = ("categorical", n_classes if one_hot else 1)
         return rbm.set_params(visible=[*pairs, label], n_categories=[*choices, n_classes])
 
     @staticmethod
-    def _beside(X: np.ndarray, codes: np.ndarray, rbm: RBM) -> np.ndarray:
-        """Rows and labels, in the form that the machine's last block of columns has."""
+    def _with_labels(X: Any, codes: np.ndarray, rbm: RBM) -> np.ndarray:
+        """Rows and labels, as NumPy's, in the form that the machine's last block of columns has."""
+        X = host(X)
         dtype = X.dtype if X.dtype.kind == "f" else np.float32
         width = rbm.visible[-1][1]
         return np.column_stack([X, codes if width == 1 else np.eye(width)[codes]]).astype(dtype, copy=False)
 
-    def _free_energies(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
-        """X, checked, and the free energy of each row with each label: (n_samples, n_classes)."""
+    def _free_energies(self, method: str, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """X, checked, and the free energy of each row with each label, (n_samples, n_classes): both NumPy's."""
         check_is_fitted(self, "rbm_")
-        X = validate_data(self, X, reset=False, dtype=None)
+        who = f"RBMClassifier.{method}"
+        refuse_mixed(who, X, "components_ of the machine", self.rbm_.components_)
+        if is_on_gpu(X):
+            X = host(self._gpu_rows(who, X))
+        else:
+            X = validate_data(self, X, reset=False, dtype=None)
         labels = np.arange(len(self.classes_))
-        each = [self.rbm_.free_energy(self._beside(X, np.full(len(X), k), self.rbm_)) for k in labels]
+        each = [self.rbm_._free_energy(self._with_labels(X, np.full(len(X), k), self.rbm_)) for k in labels]
         return X, np.stack(each, axis=1)
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -170,7 +199,7 @@ class RBMClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classifie
         -------
         probabilities : float64 array of shape (n_samples, n_classes), in the order of `classes_`
         """
-        return softmax(-self._free_energies(X)[1], axis=1)
+        return beside(softmax(-self._free_energies("predict_proba", X)[1], axis=1), X)
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """log p(y | x) of every row and class, also where a probability rounds to 0.
@@ -183,8 +212,8 @@ class RBMClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classifie
         -------
         log_probabilities : float64 array of shape (n_samples, n_classes)
         """
-        minus = -self._free_energies(X)[1]
-        return minus - np.logaddexp.reduce(minus, axis=1, keepdims=True)
+        minus = -self._free_energies("predict_log_proba", X)[1]
+        return beside(minus - np.logaddexp.reduce(minus, axis=1, keepdims=True), X)
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable class of every row.
@@ -197,8 +226,25 @@ class RBMClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classifie
         -------
         labels : array of shape (n_samples,)
         """
-        _, free_energies = self._free_energies(X)
-        return self.classes_[free_energies.argmin(axis=1)]
+        _, free_energies = self._free_energies("predict", X)
+        labels = self.classes_[free_energies.argmin(axis=1)]
+        return beside(labels, X) if labels.dtype.kind in "biuf" else labels
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The share of rows whose class is predicted right.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+        sample_weight : array-like of shape (n_samples,) or None
+
+        Returns
+        -------
+        accuracy : float
+        """
+        y, found = (host(part) if is_on_gpu(part) else part for part in (y, self.predict(X)))
+        return float(accuracy_score(y, found, sample_weight=sample_weight))
 
     def transform(self, X: Any) -> np.ndarray:
         """The hidden units' means given x alone: their means given x and y, averaged by p(y | x).
@@ -211,12 +257,13 @@ class RBMClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classifie
         -------
         H : array of shape (n_samples, n_components), in the dtype of the model
         """
-        X, free_energies = self._free_energies(X)
+        rows, free_energies = self._free_energies("transform", X)
         p = softmax(-free_energies, axis=1)
-        hidden = 0
+        hidden = np.zeros((1, 1))
         for k in range(len(self.classes_)):
-            hidden = hidden + p[:, k : k + 1] * self.rbm_.transform(self._beside(X, np.full(len(X), k), self.rbm_))
-        return np.asarray(hidden, dtype=self.rbm_.components_.dtype)
+            means = self.rbm_._hidden_means(self._with_labels(rows, np.full(len(rows), k), self.rbm_))
+            hidden = hidden + p[:, k : k + 1] * means
+        return beside(np.asarray(hidden, dtype=means.dtype), X)
 
     def sample(self, n_samples: int = 1, *, y: Any = None, n_steps: int = 1000, random_state: Any = None) -> np.ndarray:
         """Draw rows x from the model, or from p(x | y).
@@ -236,15 +283,15 @@ class RBMClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classifie
         check_is_fitted(self, "rbm_")
         clamp = None
         if y is not None:
-            labels = np.broadcast_to(np.asarray(y), (n_samples,))
+            labels = np.broadcast_to(host(y) if is_on_gpu(y) else np.asarray(y), (n_samples,))
             unknown = np.setdiff1d(labels, self.classes_)
             if unknown.size:
                 raise ValueError(f"RBMClassifier.sample: y holds {unknown[0]}, which is not among {self.classes_}")
             unseen = np.zeros((n_samples, self.n_features_in_))
-            values = self._beside(unseen, np.searchsorted(self.classes_, labels), self.rbm_)
+            values = self._with_labels(unseen, np.searchsorted(self.classes_, labels), self.rbm_)
             clamp = np.arange(values.shape[1]) >= self.n_features_in_, values
         drawn = self.rbm_.sample(n_samples, n_steps=n_steps, clamp=clamp, random_state=random_state)
-        return drawn[:, : self.n_features_in_]
+        return beside(host(drawn)[:, : self.n_features_in_], drawn)
 
     @property
     def n_iter_(self) -> int:

@@ -33,7 +33,7 @@ import safetensors.numpy
 from sklearn.utils.validation import check_is_fitted
 
 from ._arrays import is_foreign
-from ._device import host
+from ._device import host, is_on_gpu
 from .autoencoder import Autoencoder
 from .classifier import RBMClassifier
 from .factor_analysis import FactorAnalysis
@@ -132,7 +132,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
 def _dtype_of(estimator: Any) -> str:
     """The type a model works in; a coder's that of the dictionary it was given."""
     if isinstance(estimator, SparseCoder):
-        return np.asarray(estimator.dictionary).dtype.name
+        return host(estimator.dictionary).dtype.name
     return host(getattr(estimator, "rbm_", estimator).components_).dtype.name
 
 
@@ -150,7 +150,7 @@ def _described(estimator: Any, prefix: str, tensors: dict[str, np.ndarray]) -> d
         parameters["random_state"] = None
 
     def stored(key: str, value: Any, where: str) -> Any:
-        if is_foreign(value):
+        if is_foreign(value) or is_on_gpu(value):
             value = host(value)  # a file holds numbers, not where they were
         if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
             tensors[key] = value

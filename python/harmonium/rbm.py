@@ -93,13 +93,13 @@ class RBM(UnitsRBM):
     random_state : int, RandomState or None, default=None
         Seed of everything drawn. The same seed gives the same bits on any number of threads.
     device : {"cpu", "cuda", "cuda:1", ...} or None, default=None
-        Where things are computed; None: where X is. On a GPU, of bernoulli units: `fit`, `partial_fit` by cd or pcd,
-        `transform`, `inverse_transform`, `gibbs`, `sample` by sampler="gibbs", `free_energy`, `score_samples`,
-        `log_likelihood`, and `log_partition` by annealing. The draws are the CPU's, sums come in another order. All
-        else runs on the CPU whatever the device: `energy`, log Z by enumeration, the other samplers, all methods
-        of other units, sums over missing entries. Only training that has no kernels for a GPU is refused.
-        An array on a GPU (CuPy's, PyTorch's) in `fit` and `partial_fit` stays there; components_ and intercepts are
-        then of its library, and these methods take and give arrays of it.
+        Where things are computed; None: where X is. On a GPU: `transform`, `inverse_transform`, `gibbs`, `sample`,
+        `free_energy`, `log_likelihood`, and `log_partition` by annealing; of bernoulli units also `fit`, `partial_fit`
+        by cd or pcd, and `score_samples`. The draws are the CPU's, sums come in another order. All else runs on the
+        CPU whatever the device: `energy`, log Z by enumeration, sums over missing entries, `score_samples` of other
+        units. Only training that has no kernels for a GPU is refused.
+        An array on a GPU (CuPy's, PyTorch's) in `fit` and `partial_fit` stays there; weights, biases, offsets and
+        h_samples_ are then of its library, and these methods take and give arrays of it.
 
     Attributes
     ----------

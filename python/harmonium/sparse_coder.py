@@ -10,6 +10,8 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
+from . import ops
+from ._device import as_kept, as_type, beside, dtype_of, gpu_rows, host, is_on_gpu, refuse_mixed
 from ._lasso import ALGORITHMS, choose_solver, sparse_encode, threads
 from ._validation import check_choice, check_finite, check_flag, check_number
 
@@ -19,7 +21,7 @@ __all__ = ["SparseCoder"]
 class Coder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """What coders on a dictionary given and on one learned do alike."""
 
-    def _check_coding(self) -> None:
+    def _check_coding(self, X: Any = None) -> None:
         who = type(self).__name__
         if self.transform_algorithm in ("omp", "lars", "threshold"):
             raise ValueError(
@@ -34,9 +36,15 @@ class Coder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         for name in ("positive_code", "split_sign"):
             check_flag(who, name, getattr(self, name))
         threads(who, self.n_jobs)
-        choose_solver(who, "transform_algorithm", self.transform_algorithm, self.device)
+        choose_solver(who, "transform_algorithm", self.transform_algorithm, self.device, X)
 
-    def _encode(self, X: Any, dictionary: np.ndarray, alpha: float) -> np.ndarray:
+    def _of_width(self, X: Any) -> Any:
+        """X, of as many features as were seen: checked as scikit-learn does, without its look at NaN."""
+        if is_on_gpu(X):
+            return validate_data(self, X, reset=False, skip_check_array=True)
+        return validate_data(self, X, reset=False, accept_sparse="csr", dtype="numeric", ensure_all_finite=False)
+
+    def _encode(self, X: Any, dictionary: Any, alpha: float) -> Any:
         codes = sparse_encode(
             X, dictionary, algorithm=self.transform_algorithm, alpha=alpha, tol=self.transform_tol,
             max_iter=self.transform_max_iter, positive=self.positive_code, n_jobs=self.n_jobs, verbose=self.verbose,
@@ -44,17 +52,33 @@ class Coder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         )  # fmt: skip
         if not self.split_sign:
             return codes
-        return np.hstack([np.maximum(codes, 0), np.maximum(-codes, 0)])
+        signed = host(codes)
+        return beside(np.hstack([np.maximum(signed, 0), np.maximum(-signed, 0)]), codes)
 
-    def _decode(self, codes: Any, dictionary: np.ndarray) -> np.ndarray:
-        who = type(self).__name__
-        codes = check_array(codes, accept_sparse="csr", dtype=[np.float64, np.float32], input_name="codes")
-        wanted = (1 + self.split_sign) * len(dictionary)
+    def _decode(self, codes: Any, dictionary: Any, name: str) -> Any:
+        """codes D. On a GPU the two signs' codes meet +D and -D: they need not be put together first."""
+        who = f"{type(self).__name__}.inverse_transform"
+        refuse_mixed(who, codes, name, dictionary)
+        if is_on_gpu(codes):
+            codes = gpu_rows(f"{who}: codes", codes, floats=True)
+            check_finite(f"{who}: codes", codes)
+        else:
+            codes = check_array(codes, accept_sparse="csr", dtype=[np.float64, np.float32], input_name="codes")
+        n_atoms = dictionary.shape[0]
+        wanted = (1 + self.split_sign) * n_atoms
         if codes.shape[1] != wanted:
-            raise ValueError(f"{who}.inverse_transform: codes have {codes.shape[1]} columns, {wanted} are needed")
+            raise ValueError(f"{who}: codes have {codes.shape[1]} columns, {wanted} are needed")
+        if is_on_gpu(codes):
+            if self.split_sign:
+                D = host(dictionary)
+                dictionary = beside(np.vstack([D, -D]), codes)
+            return ops.gemm(codes, as_type(dictionary, dtype_of(codes)))
         if self.split_sign:
-            codes = codes[:, : len(dictionary)] - codes[:, len(dictionary) :]
+            codes = codes[:, :n_atoms] - codes[:, n_atoms:]
         return codes @ dictionary.astype(codes.dtype, copy=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return as_kept(super().__getstate__())
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -71,7 +95,7 @@ class SparseCoder(Coder):
     Parameters
     ----------
     dictionary : array of shape (n_components, n_features)
-        The atoms, in rows; of any norm.
+        The atoms, in rows; of any norm. On a GPU where X is.
     transform_algorithm : {"auto", "cd", "fista", "ista"}, default="auto"
         As `algorithm` of `sparse_encode`.
     transform_alpha : float, default=None
@@ -89,8 +113,9 @@ class SparseCoder(Coder):
     verbose : int, default=0
         1 shows a progress bar.
     device : {"cpu", "cuda", "cuda:1", ...} or None, default=None
-        Where rows are coded, as in `sparse_encode`; None: on the CPU. On a GPU "auto" is "fista", and "cd" does not
-        run.
+        Where rows are coded, as in `sparse_encode`; None: where X is. On a GPU "auto" is "fista", and "cd" does not
+        run. The methods take and give arrays on the GPU of a dictionary there; codes with `split_sign` go through the
+        host.
 
     Attributes
     ----------
@@ -143,11 +168,15 @@ class SparseCoder(Coder):
         -------
         self
         """
-        self._check_coding()
+        self._check_coding(X)
+        refuse_mixed("SparseCoder.fit", X, "the dictionary", self.dictionary)
         n_features = self._atoms().shape[1]
-        data = check_array(
-            X, accept_sparse="csr", dtype="numeric", ensure_all_finite=False, estimator=self, input_name="X"
-        )
+        if is_on_gpu(X):
+            data = gpu_rows("SparseCoder.fit: X", X, floats=True)
+        else:
+            data = check_array(
+                X, accept_sparse="csr", dtype="numeric", ensure_all_finite=False, estimator=self, input_name="X"
+            )
         check_finite("SparseCoder.fit: X", data)
         if data.shape[1] != n_features:
             raise ValueError(f"SparseCoder.fit: X has {data.shape[1]} columns, the dictionary {n_features}")
@@ -165,16 +194,19 @@ class SparseCoder(Coder):
         -------
         codes : array of shape (n_samples, n_components), twice as many columns with `split_sign`
         """
-        self._check_coding()
+        self._check_coding(X)
+        refuse_mixed("SparseCoder.transform", X, "the dictionary", self.dictionary)
         if hasattr(self, "n_features_in_"):
-            X = validate_data(self, X, reset=False, accept_sparse="csr", dtype="numeric", ensure_all_finite=False)
+            X = self._of_width(X)
         return self._encode(X, self._atoms(), 1.0 if self.transform_alpha is None else self.transform_alpha)
 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """What codes X stand for: X D, of shape (n_samples, n_features)."""
-        return self._decode(X, self._atoms())
+        return self._decode(X, self._atoms(), "the dictionary")
 
-    def _atoms(self) -> np.ndarray:
+    def _atoms(self) -> Any:
+        if is_on_gpu(self.dictionary):
+            return gpu_rows("SparseCoder: dictionary", self.dictionary, floats=True)
         return check_array(self.dictionary, dtype="numeric", input_name="dictionary")
 
     @property

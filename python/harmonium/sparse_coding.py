@@ -10,6 +10,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._callbacks import CallbackMixin, epoch_loop
+from ._device import gpu_rows, is_on_gpu, refuse_mixed
 from ._dictionary_learning import DictionaryLearner
 from ._lasso import ALGORITHMS, choose_solver
 from ._rbm_sampling import new_seed
@@ -48,7 +49,7 @@ class SparseCoding(CallbackMixin, Coder):
     shuffle : bool, default=True
         Whether every pass takes the rows in another order.
     dict_init : array of shape (n_components, n_features), default=None
-        Where to start; rows drawn from the data, brought to norm 1, if None.
+        Where to start; rows drawn from the data, brought to norm 1, if None. On a GPU where X is.
     transform_algorithm : {"auto", "cd", "fista", "ista"}, default="auto"
         Solver of `transform`.
     transform_alpha : float, default=None
@@ -71,9 +72,11 @@ class SparseCoding(CallbackMixin, Coder):
     transform_tol : float, default=1e-6
         Relative duality gap at which a row's codes are done.
     device : {"cpu", "cuda", "cuda:1", ...} or None, default=None
-        Where `fit`, `partial_fit` and `transform` are computed; None: on the CPU. On a GPU "auto" is "fista", "cd" does
+        Where `fit`, `partial_fit` and `transform` are computed; None: where X is. On a GPU "auto" is "fista", "cd" does
         not run, and what is learned differs by what codes may within their tolerance. Rows that do not fit there are
         streamed; with batch_size=None they have to fit. RuntimeError says why there is no such GPU.
+        X on a GPU (CuPy's, PyTorch's) stays there; components_ is then of its library, and all methods take and give
+        arrays of it. Codes with `split_sign` go through the host.
 
     Attributes
     ----------
@@ -170,7 +173,7 @@ class SparseCoding(CallbackMixin, Coder):
             If values are so large that the objective overflows. A fit that fails or is interrupted keeps the
             dictionary of the last whole pass.
         """
-        self._check_parameters()
+        self._check_parameters(X)
         data, dtype = self._rows("fit", X)
         seed = new_seed(self.random_state)
         learner = DictionaryLearner.begin(self, data, dtype, seed)
@@ -195,14 +198,16 @@ class SparseCoding(CallbackMixin, Coder):
         Learning goes on with ``components_``, which may have been assigned or written to; the statistics of earlier
         batches are kept unless it was. `n_components` and `dict_init` count in the first call only.
         """
-        self._check_parameters()
+        self._check_parameters(X)
         fresh = not hasattr(self, "components_")
+        if not fresh:
+            self._refuse_mixed("partial_fit", X)
         if fresh:
             data, dtype = self._rows("partial_fit", X)
             learner = DictionaryLearner.begin(self, data, dtype, new_seed(self.random_state))
         else:
             learner = DictionaryLearner.resume(self)
-            data, _ = self._rows("partial_fit", X, np.asarray(self.components_).shape[1])
+            data, _ = self._rows("partial_fit", X, np.shape(self.components_)[1])
         if fresh or not hasattr(self, "n_features_in_"):
             self._take_features(X)
         learner.give(self)
@@ -220,16 +225,21 @@ class SparseCoding(CallbackMixin, Coder):
         codes : array of shape (n_samples, n_components), twice as many columns with `split_sign`
         """
         check_is_fitted(self)
-        self._check_coding()
-        X = validate_data(self, X, reset=False, accept_sparse="csr", dtype="numeric", ensure_all_finite=False)
-        return self._encode(
-            X, np.asarray(self.components_), self.alpha if self.transform_alpha is None else self.transform_alpha
-        )
+        self._check_coding(X)
+        self._refuse_mixed("transform", X)
+        alpha = self.alpha if self.transform_alpha is None else self.transform_alpha
+        return self._encode(self._of_width(X), self._atoms(), alpha)
 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """What codes X stand for: X D, of shape (n_samples, n_features)."""
         check_is_fitted(self)
-        return self._decode(X, np.asarray(self.components_))
+        return self._decode(X, self._atoms(), "components_ of the model")
+
+    def _atoms(self) -> Any:
+        return self.components_ if is_on_gpu(self.components_) else np.asarray(self.components_)
+
+    def _refuse_mixed(self, method: str, X: Any) -> None:
+        refuse_mixed(f"{type(self).__name__}.{method}", X, "components_ of the model", self.components_)
 
     def _learn(self, learner: Any, data: Any, n_passes: int, X: Any, y: Any, *, stops: bool) -> SparseCoding:
         with epoch_loop(self, n_passes, X=X, y=y) as loop:
@@ -254,12 +264,14 @@ class SparseCoding(CallbackMixin, Coder):
         who = f"{type(self).__name__}.{method}"
         if isinstance(X, Patches):
             data = X
+        elif is_on_gpu(X):
+            data = gpu_rows(f"{who}: X", X, floats=True)
         elif n_features is None:
             data = check_array(
                 X, accept_sparse="csr", dtype="numeric", ensure_all_finite=False, estimator=self, input_name="X"
             )
         else:
-            data = validate_data(self, X, reset=False, accept_sparse="csr", dtype="numeric", ensure_all_finite=False)
+            data = self._of_width(X)
         if n_features is not None and data.shape[1] != n_features:
             raise ValueError(f"{who}: X has {data.shape[1]} columns, the model has {n_features}")
         return DictionaryLearner.checked(self, f"{who}: X", data), float_dtype(data)
@@ -271,14 +283,14 @@ class SparseCoding(CallbackMixin, Coder):
         else:
             validate_data(self, X, reset=True, skip_check_array=True)
 
-    def _check_parameters(self) -> None:
+    def _check_parameters(self, X: Any) -> None:
         who = type(self).__name__
         if self.n_components is not None:
             check_number(who, "n_components", self.n_components, Integral, low=1)
         check_number(who, "alpha", self.alpha, Real, low=0, open_low=True)
         check_number(who, "max_iter", self.max_iter, Integral, low=0)
         check_choice(who, "fit_algorithm", self.fit_algorithm, (*ALGORITHMS, "lars"))
-        choose_solver(who, "fit_algorithm", self.fit_algorithm, self.device)
+        choose_solver(who, "fit_algorithm", self.fit_algorithm, self.device, X)
         if self.batch_size is not None:
             check_number(who, "batch_size", self.batch_size, Integral, low=1)
         check_number(who, "tol", self.tol, Real, low=0)
@@ -286,7 +298,7 @@ class SparseCoding(CallbackMixin, Coder):
             check_number(who, "max_no_improvement", self.max_no_improvement, Integral, low=0)
         for name in ("shuffle", "positive_dict"):
             check_flag(who, name, getattr(self, name))
-        self._check_coding()
+        self._check_coding(X)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -295,4 +307,4 @@ class SparseCoding(CallbackMixin, Coder):
 
     @property
     def _n_features_out(self) -> int:
-        return len(self.components_) * (1 + self.split_sign)
+        return np.shape(self.components_)[0] * (1 + self.split_sign)

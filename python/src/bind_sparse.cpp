@@ -25,6 +25,15 @@ LassoPenalty penalty(const Array<double>& alpha, std::int64_t rows, std::int64_t
     return {a.data, a.rows == 1 ? 0 : a.stride, a.cols == 1 ? 0 : 1};
 }
 
+// Where arrays are, x first; refuses those on another GPU than the one that computes.
+Place place_of_rows(const char* who, std::initializer_list<std::pair<const char*, const Given*>> arrays, const std::string& device) {
+    const Place place(who, arrays);
+    const Device where = device_of(device), there = place.device();
+    require(there.kind == Device::Kind::cpu || (where.kind == there.kind && where.index == there.index), who, ": x is on GPU ",
+            there.index, ", device=\"", device, '"');
+    return place;
+}
+
 // x, dictionary and codes are NumPy's or on one GPU, the others NumPy's. codes on entry: where to start. Returns how many rows max_iter left above tol.
 template <class T>
 std::int64_t py_lasso(const AnyArray<T>& x, const AnyArray<T>& dictionary, const Array<double>& alpha,
@@ -32,9 +41,7 @@ std::int64_t py_lasso(const AnyArray<T>& x, const AnyArray<T>& dictionary, const
                       std::int64_t max_iter, bool positive, const AnyArray<T>& codes, Array<double>& gaps,
                       Array<std::int32_t>& n_iter, int threads, const py::object& progress, const std::string& device) {
     const Device where = device_of(device);
-    const Place place("lasso", {{"x", &x}, {"dictionary", &dictionary}, {"codes", &codes}});
-    require(!x.on_gpu || (where.kind == Device::Kind::cuda && where.index == place.device().index), "lasso: x is on GPU ",
-            place.device().index, ", device=\"", device, '"');
+    const Place place = place_of_rows("lasso", {{"x", &x}, {"dictionary", &dictionary}, {"codes", &codes}}, device);
     require(!codes.read_only, "lasso: codes must not be read-only");
     const Matrix<const T> rows = x.matrix(), d = dictionary.matrix();
     const LassoPenalty a = penalty(alpha, rows.rows, d.rows);
@@ -86,11 +93,11 @@ void py_dictionary_update(const Array<double>& a, const Array<double>& b, bool p
     dictionary_update(context, covariance, projections, positive, Matrix<double>(scratch.data(), 32, d.cols), d);
 }
 
-// counters: updates, passes, updates without improvement. smoothed: the smoothed objective and the least of it.
+// x is NumPy's or on the GPU, the others NumPy's. counters: updates, passes, updates without improvement. smoothed: the smoothed objective and the least of it.
 // quantities: a row of objective, density and redrawn atoms for each pass, written with the pass, before Python runs.
 // Returns whether max_no_improvement stopped it.
 template <class T>
-bool py_sparse_coding_train(const Array<T>& x, Array<T>& dictionary, Array<double>& covariance, Array<double>& projections,
+bool py_sparse_coding_train(const AnyArray<T>& x, Array<T>& dictionary, Array<double>& covariance, Array<double>& projections,
                             Array<double>& idle, Array<std::int64_t>& counters, Array<double>& smoothed,
                             Array<double>& quantities, double alpha, const std::string& algorithm, double code_tol,
                             std::int64_t max_iter, bool positive_code, bool positive_dict, std::int64_t batch_size,
@@ -98,7 +105,8 @@ bool py_sparse_coding_train(const Array<T>& x, Array<T>& dictionary, Array<doubl
                             std::int64_t max_no_improvement, std::int64_t smoothing, int threads, const py::function& on_epoch,
                             const std::string& device) {
     const Device where = device_of(device);
-    const Matrix<const T> rows = matrix(x);
+    const Place place = place_of_rows("sparse_coding_train", {{"x", &x}}, device);
+    const Matrix<const T> rows = x.matrix();
     SparseCodingState<T> state;
     state.dictionary = mutable_matrix(dictionary);
     state.covariance = mutable_matrix(covariance);
@@ -126,6 +134,7 @@ bool py_sparse_coding_train(const Array<T>& x, Array<T>& dictionary, Array<doubl
     bool converged = false;
     std::int64_t row = 0;
     py::gil_scoped_release release;
+    place.wait();
     InterruptibleContext context(py::none(), threads, where);
     sparse_coding_train<T>(context, rows, options, recorded.rows, state, [&](const SparseCodingEpoch& epoch) {
         counted[0] = static_cast<std::int64_t>(state.steps);

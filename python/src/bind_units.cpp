@@ -35,7 +35,7 @@ const T* numbers_or_null(const py::object& object, std::int64_t size) {
 template <class T>
 void train(const PyStates& x, const py::object& sample_weight, const py::object& observed, const Array<std::int64_t>& visible,
            const Array<std::int64_t>& hidden, const py::dict& arrays, const py::dict& settings, Array<std::int64_t> counters,
-           Array<double> travelled, Array<double> quantities, const py::function& on_epoch) {
+           Array<double> travelled, Array<double> quantities, const py::function& on_epoch, const std::string& device) {
     const auto at = [&](const char* name) { return arrays[name].cast<Array<T>>(); };
     const auto real = [&](const char* name) { return settings[name].cast<double>(); };
     const auto whole = [&](const char* name) { return settings[name].cast<std::int64_t>(); };
@@ -98,8 +98,9 @@ void train(const PyStates& x, const py::object& sample_weight, const py::object&
         known = observed.cast<Words>();
         data.observed = bits(known, x.cols);
     }
+    const Device where = device_of(device);
     py::gil_scoped_release release;
-    InterruptibleContext context;
+    InterruptibleContext context(py::none(), 0, where);
     rbm_train<T>(context, data, options, done.epochs(), state, [&](const RbmEpoch& epoch) {
         return done.epoch_end(-epoch.pseudo_log_likelihood, epoch, on_epoch);
     });
@@ -108,13 +109,14 @@ void train(const PyStates& x, const py::object& sample_weight, const py::object&
 template <class T>
 Array<T> probability(const Array<T>& weights, const Array<T>& visible_bias, const Array<T>& hidden_bias,
                      const Array<std::int64_t>& visible, const Array<std::int64_t>& hidden, const PyStates& given,
-                     const py::object& exposure, bool of_visible) {
+                     const py::object& exposure, bool of_visible, const std::string& device) {
     const UnitRbm<T> model = model_of(weights, visible_bias, hidden_bias, visible, hidden);
     Array<T> out = new_matrix<T>(given.rows, of_visible ? model.weights.rows : model.weights.cols);
     const Matrix<T> view = mutable_matrix(out);
-    const UnitData<T> data{given.view<T>(), numbers_or_null<T>(exposure, given.rows)};
+    const Device where = device_of(device);
+    const UnitData<T> data{given.view<T>(where), numbers_or_null<T>(exposure, given.rows)};
     py::gil_scoped_release release;
-    InterruptibleContext context;
+    InterruptibleContext context(py::none(), 0, where);
     rbm_probability<T>(context, model, data, of_visible, view);
     return out;
 }
@@ -123,7 +125,7 @@ template <class T>
 Array<T> gibbs(const Array<T>& weights, const Array<T>& visible_bias, const Array<T>& hidden_bias,
                const Array<std::int64_t>& visible, const Array<std::int64_t>& hidden, const PyStates& start,
                const py::object& exposure, bool from_hidden, std::int64_t n_steps, std::uint64_t seed, const py::object& mask,
-               const py::object& values, const py::object& progress) {
+               const py::object& values, const py::object& progress, const std::string& device) {
     const UnitRbm<T> model = model_of(weights, visible_bias, hidden_bias, visible, hidden);
     Array<T> out = new_matrix<T>(start.rows, model.weights.rows);
     const Matrix<T> v = mutable_matrix(out);
@@ -133,9 +135,10 @@ Array<T> gibbs(const Array<T>& weights, const Array<T>& visible_bias, const Arra
         mask_bits = bits(mask.cast<Words>(), model.weights.rows);
         kept = matrix(values.cast<Array<T>>());
     }
-    const UnitData<T> data{start.view<T>(), numbers_or_null<T>(exposure, start.rows)};
+    const Device where = device_of(device);
+    const UnitData<T> data{start.view<T>(where), numbers_or_null<T>(exposure, start.rows)};
     py::gil_scoped_release release;
-    InterruptibleContext context(progress);
+    InterruptibleContext context(progress, 0, where);
     rbm_gibbs<T>(context, model, data, from_hidden, n_steps, seed, mask_bits, kept, v);
     return out;
 }
@@ -143,13 +146,14 @@ Array<T> gibbs(const Array<T>& weights, const Array<T>& visible_bias, const Arra
 template <class T, void (*Score)(Context&, const UnitRbm<T>&, const UnitData<T>&, double*)>
 Array<double> score(const Array<T>& weights, const Array<T>& visible_bias, const Array<T>& hidden_bias,
                     const Array<std::int64_t>& visible, const Array<std::int64_t>& hidden, const PyStates& v,
-                    const py::object& exposure) {
+                    const py::object& exposure, const std::string& device) {
     const UnitRbm<T> model = model_of(weights, visible_bias, hidden_bias, visible, hidden);
     Array<double> out(static_cast<py::ssize_t>(v.rows));
     double* values = out.mutable_data();
-    const UnitData<T> data{v.view<T>(), numbers_or_null<T>(exposure, v.rows)};
+    const Device where = device_of(device);
+    const UnitData<T> data{v.view<T>(where), numbers_or_null<T>(exposure, v.rows)};
     py::gil_scoped_release release;
-    InterruptibleContext context;
+    InterruptibleContext context(py::none(), 0, where);
     Score(context, model, data, values);
     return out;
 }
@@ -173,7 +177,7 @@ template <class T>
 py::tuple anneal(const Array<T>& weights, const Array<T>& visible_bias, const Array<T>& hidden_bias,
                      const Array<std::int64_t>& visible, const Array<std::int64_t>& hidden, const Array<double>& base,
                      const Array<double>& betas, const py::object& start, const py::object& exposure, std::uint64_t seed,
-                     std::int64_t n_runs, const py::object& progress) {
+                     std::int64_t n_runs, const py::object& progress, const std::string& device) {
     const UnitRbm<T> model = model_of(weights, visible_bias, hidden_bias, visible, hidden);
     require(n_runs >= 1, "log_partition: n_runs=", n_runs, ", at least 1 is needed");
     Array<double> out(static_cast<py::ssize_t>(n_runs));
@@ -182,11 +186,12 @@ py::tuple anneal(const Array<T>& weights, const Array<T>& visible_bias, const Ar
     double* values = out.mutable_data();
     const double* base_view = vector(base, model.weights.rows);
     UnitData<T> data;
-    if (!start.is_none()) data.states = start.cast<const PyStates&>().view<T>();
+    const Device where = device_of(device);
+    if (!start.is_none()) data.states = start.cast<const PyStates&>().view<T>(where);
     data.exposure = numbers_or_null<T>(exposure, n_runs);
     {
         py::gil_scoped_release release;
-        InterruptibleContext context(progress);
+        InterruptibleContext context(progress, 0, where);
         rbm_anneal<T>(context, model, base_view, betas.data(), betas.size(), data, seed, n_runs, values, v);
     }
     return py::make_tuple(out, drawn);
@@ -196,16 +201,17 @@ template <class T>
 py::tuple temper(const Array<T>& weights, const Array<T>& visible_bias, const Array<T>& hidden_bias,
                  const Array<std::int64_t>& visible, const Array<std::int64_t>& hidden, const Array<T>& base,
                  std::int64_t n_samples, std::int64_t n_temperatures, std::int64_t n_steps, std::uint64_t seed,
-                 const py::object& progress) {
+                 const py::object& progress, const std::string& device) {
     const UnitRbm<T> model = model_of(weights, visible_bias, hidden_bias, visible, hidden);
     Array<T> drawn = new_matrix<T>(n_samples, model.weights.rows);
     Array<double> swaps(static_cast<py::ssize_t>(n_temperatures - 1));
     const Matrix<T> v = mutable_matrix(drawn);
     const T* base_view = vector(base, model.weights.rows);
     double* rates = swaps.mutable_data();
+    const Device where = device_of(device);
     {
         py::gil_scoped_release release;
-        InterruptibleContext context(progress);
+        InterruptibleContext context(progress, 0, where);
         rbm_temper<T>(context, model, base_view, n_temperatures, n_steps, seed, v, rates);
     }
     return py::make_tuple(drawn, swaps);
@@ -217,20 +223,22 @@ void bind_typed(py::module_& m) {
     const auto weights = exactly("weights"), visible_bias = exactly("visible_bias"), hidden_bias = exactly("hidden_bias");
     const auto visible = exactly("visible"), hidden = exactly("hidden");
     const auto exposure = py::arg("exposure");
+    const auto device = py::arg("device") = "cpu";
     m.def("unit_probability", &probability<T>, weights, visible_bias, hidden_bias, visible, hidden, py::arg("given"), exposure,
-          py::arg("of_visible"));
+          py::arg("of_visible"), device);
     m.def("unit_gibbs", &gibbs<T>, weights, visible_bias, hidden_bias, visible, hidden, py::arg("start"), exposure,
-          py::arg("from_hidden"), py::arg("n_steps"), py::arg("seed"), py::arg("mask"), py::arg("values"), py::arg("progress"));
+          py::arg("from_hidden"), py::arg("n_steps"), py::arg("seed"), py::arg("mask"), py::arg("values"), py::arg("progress"),
+          device);
     m.def("unit_free_energy", &score<T, &rbm_free_energy<T>>, weights, visible_bias, hidden_bias, visible, hidden,
-          py::arg("v"), exposure);
+          py::arg("v"), exposure, device);
     m.def("unit_pseudo_log_likelihood", &score<T, &rbm_pseudo_log_likelihood<T>>, weights, visible_bias, hidden_bias, visible,
-          hidden, py::arg("v"), exposure);
+          hidden, py::arg("v"), exposure, device);
     m.def("unit_enumerate", &enumerate<T>, weights, visible_bias, hidden_bias, visible, hidden, py::arg("of_hidden"),
           py::arg("first"), py::arg("count"), py::arg("progress"));
     m.def("unit_anneal", &anneal<T>, weights, visible_bias, hidden_bias, visible, hidden, exactly("base"), exactly("betas"),
-          py::arg("start"), exposure, py::arg("seed"), py::arg("n_runs"), py::arg("progress"));
+          py::arg("start"), exposure, py::arg("seed"), py::arg("n_runs"), py::arg("progress"), device);
     m.def("unit_temper", &temper<T>, weights, visible_bias, hidden_bias, visible, hidden, exactly("base"), py::arg("n_samples"),
-          py::arg("n_temperatures"), py::arg("n_steps"), py::arg("seed"), py::arg("progress"));
+          py::arg("n_temperatures"), py::arg("n_steps"), py::arg("seed"), py::arg("progress"), device);
 }
 
 }  // namespace
@@ -241,13 +249,13 @@ void bind_units(py::module_& m) {
     m.def("unit_train", [](const PyStates& x, const py::object& sample_weight, const py::object& observed,
                            const Array<std::int64_t>& visible, const Array<std::int64_t>& hidden, const py::dict& arrays,
                            const py::dict& settings, const Array<std::int64_t>& counters, const Array<double>& travelled,
-                           const Array<double>& quantities, const py::function& on_epoch) {
+                           const Array<double>& quantities, const py::function& on_epoch, const std::string& device) {
         const bool single = py::isinstance<Array<float>>(arrays["weights"]);
         (single ? train<float> : train<double>)(x, sample_weight, observed, visible, hidden, arrays, settings, counters, travelled,
-                                                quantities, on_epoch);
+                                                quantities, on_epoch, device);
     }, py::arg("x"), py::arg("sample_weight"), py::arg("observed"), py::arg("visible").noconvert(), py::arg("hidden").noconvert(),
           py::arg("arrays"), py::arg("settings"), py::arg("counters").noconvert(), py::arg("travelled").noconvert(),
-          py::arg("quantities").noconvert(), py::arg("on_epoch"));
+          py::arg("quantities").noconvert(), py::arg("on_epoch"), py::arg("device") = "cpu");
     m.def("unit_count_states", [](const Array<std::int64_t>& groups) { return count_states(layer_of(groups)); }, py::arg("groups"));
 }
 

@@ -11,6 +11,8 @@ void test_device_autoencoder();
 void test_device_lasso();
 void test_device_rbm();
 void test_device_fitted_rbm();
+void test_device_units();
+void test_device_unit_rbm();
 void test_emulation();
 }  // namespace harmonium_test
 
@@ -24,6 +26,8 @@ int main(int argc, char** argv) {
     harmonium_test::test_device_lasso();
     harmonium_test::test_device_rbm();
     harmonium_test::test_device_fitted_rbm();
+    harmonium_test::test_device_units();
+    harmonium_test::test_device_unit_rbm();
 #if defined(HARMONIUM_EMULATE)
     harmonium_test::test_emulation();
 #endif

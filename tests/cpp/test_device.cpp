@@ -3,9 +3,12 @@
 
 #include "harmonium/bernoulli.hpp"
 #include "harmonium/binary_gemm.hpp"
+#include "harmonium/dictionary.hpp"
 #include "harmonium/error.hpp"
 #include "harmonium/gemm.hpp"
+#include "harmonium/pack.hpp"
 #include "harmonium/random.hpp"
+#include "harmonium/rbm_likelihood.hpp"
 
 #include "check.hpp"
 #include "cuda/binary_gemm.cuh"
@@ -143,6 +146,44 @@ void test_binary_gemm(std::int64_t n, std::int64_t k, std::int64_t m) {
     }
 }
 
+void test_transpose(std::int64_t rows, std::int64_t cols) {
+    Context on_gpu(gpu), cpu;
+    const Bits bits(rows, cols, 11, 0.4);
+    Bits expected(cols, rows);
+    transpose_bits(cpu, bits.view(), expected.view());
+    const OnDevice<std::uint64_t> there(on_gpu, bits.words), out(on_gpu, expected.words.size());
+    transpose_bits(on_gpu, {there.memory.data(), rows, cols}, {out.memory.data(), cols, rows});
+    CHECK(out.on_host() == expected.words);
+}
+
+template <class T>
+void test_code_statistics() {
+    const std::int64_t n = 40, atoms = 13, features = 9;
+    Context on_gpu(gpu), cpu;
+    const Numbers<T> x(n, features, 12), values(n, atoms, 13);
+    const Bits used(n, atoms, 14, 0.3);
+    std::vector<std::int64_t> begin{0};
+    std::vector<std::int32_t> index;
+    std::vector<T> value;
+    for (std::int64_t i = 0; i < n; ++i) {
+        for (std::int64_t k = 0; k < atoms; ++k) {
+            if (used.view().bit(i, k)) index.push_back(static_cast<std::int32_t>(k)), value.push_back(values.at(i, k));
+        }
+        begin.push_back(static_cast<std::int64_t>(index.size()));
+    }
+    Numbers<double> a(atoms, atoms, 15), b(atoms, features, 16);
+    const OnDevice<std::int64_t> begin_there(on_gpu, begin);
+    const OnDevice<std::int32_t> index_there(on_gpu, index);
+    const OnDevice<T> value_there(on_gpu, value), x_there(on_gpu, x.data);
+    const OnDevice<double> a_there(on_gpu, a.data), b_there(on_gpu, b.data);
+    code_statistics<T>(on_gpu, {begin_there.memory.data(), index_there.memory.data(), value_there.memory.data(), n, atoms},
+                       x_there.view(n, features), 0.5, 0.25, a_there.view(atoms, atoms), b_there.view(atoms, features));
+    code_statistics<T>(cpu, {begin.data(), index.data(), value.data(), n, atoms}, x.view(), 0.5, 0.25, a.view(), b.view());
+    const std::vector<double> actual_a = a_there.on_host(), actual_b = b_there.on_host();
+    for (std::size_t i = 0; i < actual_a.size(); ++i) CHECK_NEAR(actual_a[i], a.data[i], 2 * n * eps<double>);
+    for (std::size_t i = 0; i < actual_b.size(); ++i) CHECK_NEAR(actual_b[i], b.data[i], 2 * n * eps<double>);
+}
+
 }  // namespace
 
 void test_device() {
@@ -161,8 +202,19 @@ void test_device() {
         test_gemm<double>(40, 8, k);
     }
     test_gemm_of_views();
+    test_transpose(1, 1), test_transpose(70, 130), test_transpose(64, 3), test_transpose(129, 300);
+    test_code_statistics<float>();
+    test_code_statistics<double>();
     Context on_gpu(gpu);
     CHECK_THROWS(std::invalid_argument, "no CUDA kernel", on_gpu.parallel_for(1, [](std::int64_t, int) {}));
+    // Whatever they would read is on the GPU.
+    const OnDevice<float> numbers(on_gpu, 12);
+    const Rbm<float> model{numbers.view(2, 3), numbers.memory.data(), numbers.memory.data()};
+    CHECK_THROWS(std::invalid_argument, "rbm_log_partition: it has no CUDA kernel", rbm_log_partition<float>(on_gpu, model));
+    const std::vector<std::int64_t> none(3);
+    const SparseRows<float> codes{none.data(), nullptr, numbers.memory.data(), 2, 0};
+    CHECK_THROWS(std::invalid_argument, "binary_gemm of sparse rows: it has no CUDA kernel",
+                 binary_gemm<float>(on_gpu, States<float>(codes), Matrix<const float>(), false, false, numbers.view(2, 0)));
     CHECK_THROWS(std::runtime_error, "there is no GPU 63", Context(Device{Device::Kind::cuda, 63}));
     CHECK_THROWS(OutOfDeviceMemory, "streamed in batches", cuda::DeviceBuffer<char>(std::size_t(1) << 50));
 }

@@ -9,7 +9,7 @@ namespace harmonium {
 // coding", JMLR 11, 2010, algorithm 1): A <- keep A + share H^T H and B <- keep B + share H^T X for codes H and rows X.
 //   h: n x K by its non-zeros, with values; x: n x d, float or double; A: K x K and B: K x d, double, neither may overlap.
 //   Costs non-zeros squared and non-zeros x d a row. The same bits whatever the number of threads. Throws std::invalid_argument.
-//   On the CPU; on a GPU sparse_coding_train takes both as products of codes written out.
+//   On a GPU both are products of codes written out.
 template <class T>
 void code_statistics(Context& context, const SparseRows<T>& h, Matrix<const T> x, double keep, double share, Matrix<double> a,
                      Matrix<double> b);

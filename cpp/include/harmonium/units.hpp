@@ -45,11 +45,11 @@ struct Layer {
 // Throws std::invalid_argument where groups leave a gap, are empty, or hold a bag of words beside other units.
 void check_layer(const Layer& layer, const char* name);
 
-// Where drawn states go, in the form that products read best: one of the three.
+// Where drawn states go, in the form that products read best: one of the three. On a GPU it is dense.
 template <class T>
 struct DrawnStates {
     BitMatrix bits;                         // of binary layers
-    Matrix<T> dense;
+    Matrix<T> dense;                        // of a bag of words how often each was drawn
     std::int32_t* tokens = nullptr;         // of a bag of words: row i's words are tokens[starts[i]] to tokens[starts[i + 1]]
     const std::int64_t* starts = nullptr;
 };
@@ -63,5 +63,10 @@ struct DrawnStates {
 template <class T>
 void units(Context& context, const Layer& layer, const T* bias, T scale, const T* exposure, const Draw& draw,
            std::uint32_t first_row, Panels<T> activation, const DrawnStates<T>& drawn, double* log_normaliser);
+// The same of a matrix; on a GPU all but the layer is there. Given the same theta the draws are the CPU's, but for rounding of
+// real ones and of relu units' means, whose erfc is the device's.
+template <class T>
+void units(Context& context, const Layer& layer, const T* bias, T scale, const T* exposure, const Draw& draw,
+           std::uint32_t first_row, Matrix<T> activation, const DrawnStates<T>& drawn, double* log_normaliser);
 
 }  // namespace harmonium

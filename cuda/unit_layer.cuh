@@ -1,0 +1,71 @@
+// A layer of units of any type on the device: its groups, and its states and means given what the other layer says. States are
+// numbers there, whatever the units: a product with the weights is gemm's.
+#pragma once
+
+#include <vector>
+
+#include "buffer.cuh"
+#include "copy.cuh"
+#include "harmonium/units.hpp"
+#include "step_draw.cuh"
+
+namespace harmonium::cuda {
+
+// Choices are groups of their own; all other units are told apart one by one.
+struct LayerView {
+    std::int64_t units = 0, n_choices = 0;
+    const UnitType* types = nullptr;     // of every unit
+    const UnitGroup* choices = nullptr;  // the groups of categorical units
+    bool values = false;                 // some units are neither categorical nor words
+    bool bag = false;
+};
+
+class DeviceLayer {
+public:
+    // Waits for what is queued: nothing of the layer is read afterwards.
+    DeviceLayer(State& state, const Layer& layer) {
+        std::vector<UnitType> types;
+        std::vector<UnitGroup> choices;
+        for (const UnitGroup& group : layer.groups) {
+            types.insert(types.end(), static_cast<std::size_t>(group.count), group.type);
+            if (group.type == UnitType::categorical) choices.push_back(group);
+            else view_.values = group.type != UnitType::count || view_.values;
+        }
+        types_ = DeviceBuffer<UnitType>(types.size());
+        choices_ = DeviceBuffer<UnitGroup>(choices.size());
+        copy_numbers<UnitType>(state, types.data(), layer.units(), types_.data());
+        copy_numbers<UnitGroup>(state, choices.data(), static_cast<std::int64_t>(choices.size()), choices_.data());
+        CUDA_CHECK(cudaStreamSynchronize(state.stream));
+        view_.units = layer.units(), view_.n_choices = static_cast<std::int64_t>(choices.size());
+        view_.types = types_.data(), view_.choices = choices_.data();
+        view_.bag = layer.counts();
+    }
+    const LayerView& view() const { return view_; }
+
+private:
+    LayerView view_;
+    DeviceBuffer<UnitType> types_;
+    DeviceBuffer<UnitGroup> choices_;
+};
+
+// `units` of units.hpp as loops on the device use it; absent data: not wanted. Row i draws as row first_row + i; where its mask
+// is set the state is that of its values instead.
+template <class T>
+struct UnitDraw {
+    Matrix<const T> activation;     // n x m
+    const T* bias = nullptr;        // m
+    const T* exposure = nullptr;    // n, or null: 1
+    T scale = 1;                    // of the activation
+    const T* scale_now = nullptr;   // one number on the device in its place
+    StepDraw draw;
+    std::uint32_t first_row = 0;
+    Matrix<T> states;               // of a bag how often each word was drawn
+    ConstBitMatrix mask;
+    Matrix<const T> values;
+    Matrix<T> mean;                 // may be the activation
+    double* log_normaliser = nullptr;  // n
+};
+template <class T>
+void draw_units(State& state, const LayerView& layer, const UnitDraw<T>& draw);
+
+}  // namespace harmonium::cuda

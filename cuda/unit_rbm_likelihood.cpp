@@ -1,0 +1,172 @@
+// Free energies and annealed importance sampling of a fitted RBM with units of any type on a GPU, as rbm_likelihood.cpp has those
+// of Bernoulli units.
+#include "graph.cuh"
+#include "rbm_scores.cuh"
+#include "unit_model.cuh"
+#include "unit_states.hpp"
+
+namespace harmonium::cuda {
+
+namespace {
+
+// Some of the runs of one call, the first of which is its `first`-th.
+template <class T>
+class UnitAnnealing {
+    using Now = typename Anneal<T>::Now;
+
+public:
+    UnitAnnealing(Context& context, const UnitModel<T>& model, const double* base, const double* slope, const double* betas, const T* exposure,
+                  std::int64_t n, std::int64_t first, std::uint64_t seed)
+        : context_(context), model_(model), chains_(model, n), slope_(slope), n_(n), first_(static_cast<std::uint32_t>(first)), seed_(seed),
+          now_(zeroed<Now>(model.state(), 1)), biases_(static_cast<std::size_t>(model.units(true) + 2 * model.units(false))),
+          exposure_(on_the_device(model.state(), exposure, n)),
+          logs_(zeroed<double>(model.state(), 3 * n)) {
+        anneal_.visible = model.units(true), anneal_.hidden = model.units(false);
+        anneal_.betas = betas, anneal_.base = base;
+        anneal_.visible_bias = model.bias(true), anneal_.hidden_bias = model.bias(false);
+        anneal_.now = now_.data();
+        anneal_.visible_now = biases_.data();
+        anneal_.hidden_now = biases_.data() + anneal_.visible;
+        anneal_.hidden_before = anneal_.hidden_now + anneal_.hidden;
+    }
+    ~UnitAnnealing() { CUDA_IGNORE(cudaStreamSynchronize(model_.state().stream)); }
+
+    void start_at(const States<T>& states) { chains_.start_at(context_, states); }
+    // From the base model, whose visible units are independent.
+    void start_by_draws(const std::vector<T>& base) {
+        chains_.forget(true);
+        copy_numbers<T>(model_.state(), base.data(), anneal_.visible, anneal_.visible_now);
+        draw(true, {Draw(seed_, Stream::start, 0)}, anneal_.visible_now, nullptr);
+    }
+
+    template <class Poll>
+    void run(std::int64_t n_betas, const Poll& poll, double* log_weights, Matrix<T> v) {
+        for (std::int64_t k = 1; k < n_betas; ++k) {
+            poll(k);
+            replay_.queue(model_.state().stream, [&] { step(); });
+        }
+        copy_numbers<double>(model_.state(), logs_.data(), n_, log_weights);
+        if (v) copy_rows(model_.state(), chains_.states(true), v);
+        context_.synchronize();
+    }
+
+private:
+    void step() {
+        const Now* now = now_.data();
+        double *logs = logs_.data(), *log_now = logs + n_, *log_before = log_now + n_;
+        next_temperature(model_.state(), anneal_);
+        chains_.activate(false);
+        UnitDraw<T> before;
+        before.activation = chains_.activation(false);
+        before.bias = anneal_.hidden_before;
+        before.scale_now = &now->scale_before;
+        before.exposure = exposure_.data();
+        before.log_normaliser = log_before;
+        draw_units(model_.state(), model_.layer(false), before);
+        draw(false, {seed_, Stream::hidden, &now->step}, anneal_.hidden_now, &now->scale, log_now);
+        RowTerms<T> terms;
+        terms.x.numbers = chains_.states(true);
+        terms.rows = n_, terms.units = anneal_.visible;
+        terms.slope = slope_;
+        terms.share = &now->difference;
+        terms.plus = log_now, terms.minus = log_before;
+        terms.add = true;
+        terms.out = logs;
+        row_terms(model_.state(), terms);
+        chains_.activate(true);
+        draw(true, {seed_, Stream::visible, &now->step}, anneal_.visible_now, &now->scale);
+    }
+    void draw(bool of_visible, const StepDraw& numbers, const T* bias, const T* scale, double* log_normaliser = nullptr) {
+        UnitDraw<T> draw;
+        draw.draw = numbers;
+        draw.first_row = first_;
+        draw.bias = bias;
+        draw.scale_now = scale;
+        draw.exposure = exposure_.data();
+        draw.log_normaliser = log_normaliser;
+        chains_.draw(of_visible, draw);
+    }
+
+    Context& context_;
+    const UnitModel<T>& model_;
+    UnitChains<T> chains_;
+    const double* slope_;
+    std::int64_t n_;
+    std::uint32_t first_;
+    std::uint64_t seed_;
+    DeviceBuffer<Now> now_;
+    DeviceBuffer<T> biases_, exposure_;
+    DeviceBuffer<double> logs_;  // of the weights; of the hidden layer's integrals at a temperature and at the one before
+    Anneal<T> anneal_;
+    Replay replay_;
+};
+
+}  // namespace
+
+template <class T>
+void rbm_free_energy(Context& context, const UnitRbm<T>& model, const UnitData<T>& v, double* out) {
+    const std::int64_t rows = v.states.rows(), visible = model.visible.units(), hidden = model.hidden.units();
+    if (rows == 0) return;
+    const UnitModel<T> there(context, model);
+    std::vector<double> slopes(model.visible_bias, model.visible_bias + visible), curves(slopes.size());
+    for (const UnitGroup& group : model.visible.groups) {
+        if (group.type == UnitType::gaussian || group.type == UnitType::relu) std::fill_n(curves.begin() + group.first, group.count, 0.5);
+    }
+    const DeviceBuffer<double> slope = on_the_device(there.state(), slopes.data(), visible), curve = on_the_device(there.state(), curves.data(), visible);
+    const DeviceBuffer<T> exposure = on_the_device(there.state(), v.exposure, rows);
+    const std::int64_t piece = rows_at_a_time(rows, static_cast<std::int64_t>(sizeof(T)) * (2 * visible + hidden) + 16);
+    const DeviceBuffer<T> memory(static_cast<std::size_t>(piece * hidden));
+    const DeviceBuffer<double> sums(static_cast<std::size_t>(2 * piece));
+    over_rows(context, v.states, piece, [&](const LayerRows<T>& given, std::int64_t at) {
+        context.poll(static_cast<double>(at) / static_cast<double>(rows));
+        const Matrix<T> activation(memory.data(), std::min(piece, rows - at), hidden);
+        there.activate(given, false, activation);
+        UnitDraw<T> integral;
+        integral.activation = activation;
+        integral.bias = there.bias(false);
+        integral.exposure = v.exposure ? exposure.data() + at : nullptr;
+        integral.log_normaliser = sums.data() + piece;
+        draw_units(there.state(), there.layer(false), integral);
+        RowTerms<T> terms;
+        terms.x = given;
+        terms.rows = activation.rows, terms.units = visible;
+        terms.slope = slope.data(), terms.curve = curve.data();
+        terms.plus = integral.log_normaliser;
+        terms.out = sums.data();
+        row_terms(there.state(), terms);
+        copy_numbers<double>(there.state(), sums.data(), terms.rows, out + at);
+    });
+    const double of_visible = completed_square(model.visible, model.visible_bias), of_hidden = completed_square(model.hidden, model.hidden_bias);
+    for (std::int64_t i = 0; i < rows; ++i) out[i] = of_visible + of_hidden * (v.exposure ? static_cast<double>(v.exposure[i]) : 1.0) - out[i];
+}
+
+template <class T>
+void rbm_anneal(Context& context, const UnitRbm<T>& model, const double* base, const double* betas, std::int64_t n_betas,
+                const UnitData<T>& start, std::uint64_t seed, std::int64_t n_runs, double* log_weights, Matrix<T> v) {
+    const std::int64_t visible = model.visible.units();
+    const UnitModel<T> there(context, model);
+    const std::vector<T> narrow(base, base + visible);  // as they are drawn from
+    std::vector<double> slopes(static_cast<std::size_t>(visible));
+    for (std::int64_t i = 0; i < visible; ++i) {
+        slopes[static_cast<std::size_t>(i)] = static_cast<double>(model.visible_bias[i]) - static_cast<double>(narrow[static_cast<std::size_t>(i)]);
+    }
+    const DeviceBuffer<double> slope = on_the_device(there.state(), slopes.data(), visible), bases = on_the_device(there.state(), base, visible);
+    const DeviceBuffer<double> steps = on_the_device(there.state(), betas, n_betas);
+    const std::int64_t bytes = UnitChains<T>::bytes(there) + 32;
+    over_chains(context, bytes, n_runs, n_betas, [&](std::int64_t first, std::int64_t n, const auto& poll) {
+        UnitAnnealing<T> runs(context, there, bases.data(), slope.data(), steps.data(), start.exposure ? start.exposure + first : nullptr, n, first, seed);
+        if (start.states.rows() > 0) runs.start_at(start.states.rows_from(first, n));
+        else runs.start_by_draws(narrow);
+        runs.run(n_betas, poll, log_weights + first, v ? v.rows_from(first, n) : v);
+    });
+}
+
+#define HARMONIUM_INSTANTIATE(T)                                                                                                \
+    template void rbm_free_energy(Context&, const UnitRbm<T>&, const UnitData<T>&, double*);                                    \
+    template void rbm_anneal(Context&, const UnitRbm<T>&, const double*, const double*, std::int64_t, const UnitData<T>&, std::uint64_t, \
+                             std::int64_t, double*, Matrix<T>);
+HARMONIUM_INSTANTIATE(float)
+HARMONIUM_INSTANTIATE(double)
+#undef HARMONIUM_INSTANTIATE
+
+}  // namespace harmonium::cuda
