@@ -27,10 +27,10 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    """Where tests run side by side each process has one thread, and so have those it starts: threads of several wait
-    long for one another on the same cores. Tests of threads ask for theirs."""
+    """Where tests run side by side BLAS has one thread, and so in processes that they start: its threads wait busily for one
+    another on the same cores. The library's own threads are as many as ever."""
     if getattr(config.option, "numprocesses", None):
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 # Tests of these files share what is costly to make, and stay in one process; the first to begin take longest.

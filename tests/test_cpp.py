@@ -20,7 +20,7 @@ import tolerance
 ROOT = Path(__file__).parents[1]
 # cmake and ninja are installed beside the interpreter, or else on the PATH.
 ENVIRONMENT = {
-    **{name: value for name, value in os.environ.items() if name not in ("HARMONIUM_ISA", "OMP_NUM_THREADS")},
+    **{name: value for name, value in os.environ.items() if name != "HARMONIUM_ISA"},
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
 }
 MISSING = [tool for tool in ("cmake", "ninja", "c++") if not shutil.which(tool, path=ENVIRONMENT["PATH"])]
