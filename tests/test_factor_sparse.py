@@ -98,7 +98,9 @@ def test_dtypes(dtype):
 
 @quiet
 @pytest.mark.parametrize(
-    ("model", "data"), [(PPCA(3), few), (PPCA(3), with_odd_columns), (FactorAnalysis(2), few)], ids=str
+    ("model", "data"),
+    [(PPCA(3), few), (PPCA(3), with_odd_columns), (FactorAnalysis(2), few)],
+    ids=["ppca", "ppca-odd_columns", "fa"],
 )
 def test_streams_of_either_form(model, data):
     X = data()

@@ -49,7 +49,9 @@ FEATURES[10] = ["check_dtype_object", "check_fit2d_1sample"]
 
 
 @pytest.mark.parametrize("parameters", [{}, {"split_sign": True, "transform_algorithm": "fista"}], ids=str)
-@pytest.mark.parametrize("check", [check for _, check in estimator_checks_generator(SparseCoder(D))], ids=str)
+@pytest.mark.parametrize(
+    "check", [check for _, check in estimator_checks_generator(SparseCoder(D))], ids=lambda check: check.func.__name__
+)
 def test_checks_of_coders(check, parameters):
     width = next((n for n, names in FEATURES.items() if check.func.__name__ in names), 3)
     check(SparseCoder(np.random.default_rng(1).standard_normal((5, width)), **parameters))

@@ -17,7 +17,8 @@ struct AlignedAllocator {
     template <class U>
     AlignedAllocator(const AlignedAllocator<U>&) {}
     T* allocate(std::size_t n) {
-        const std::size_t bytes = n * sizeof(T);
+        std::size_t bytes = n * sizeof(T);
+        if (bytes >= huge) bytes = (bytes + page - 1) / page * page;  // the last page too
         void* p = ::operator new(bytes, alignment(bytes));
 #if defined(__linux__)
         // In pages of 2 MB: thousands of small ones cost milliseconds at first touch. Where that is refused, nothing is lost.
@@ -32,8 +33,8 @@ struct AlignedAllocator {
     bool operator!=(const AlignedAllocator<U>&) const { return false; }
 
 private:
-    static constexpr std::size_t huge = std::size_t(4) << 20;
-    static std::align_val_t alignment(std::size_t bytes) { return std::align_val_t{bytes >= huge ? std::size_t(2) << 20 : 64}; }
+    static constexpr std::size_t page = std::size_t(2) << 20, huge = 2 * page;
+    static std::align_val_t alignment(std::size_t bytes) { return std::align_val_t{bytes >= huge ? page : 64}; }
 };
 
 template <class T>

@@ -1,5 +1,6 @@
 #include <cmath>
 #include <limits>
+#include <memory>
 
 #include "autoencoder_pace.hpp"
 #include "cuda/autoencoder.cuh"
@@ -22,7 +23,7 @@ public:
           batch_size_(std::min(options.batch_size, x.rows())), network_(context, model, batch_size_, &options),
           batch_(context, x, batch_size_, options.corruption, options.corruption_level, options.low, options.high, model.outputs),
           theta_(state.theta, state.theta + model.n_parameters),
-          kept_(state.kept, state.kept + kept_by(options.update.rule) * model.n_parameters), gradient_(model.n_parameters),
+          kept_(state.kept, state.kept + kept_by(options.update.rule) * model.n_parameters), gradient_(new T[model.n_parameters]),
           order_(options.shuffle && rows_ > batch_size_ ? rows_ : 0), steps_(state.steps) {}
 
     AutoencoderEpoch epoch() {
@@ -36,16 +37,16 @@ public:
             const auto loss_of = [&](const T* theta, T* gradient) {
                 return network_.loss_and_deltas(theta, batch_, T(1) / static_cast<T>(n), {steps_, 0}, false, gradient);
             };
-            const double loss = loss_of(theta_.data(), gradient_.data());
+            const double loss = loss_of(theta_.data(), gradient_.get());
             sum += loss;
             const auto before = [&] { return loss_of(state_.theta, nullptr) / static_cast<double>(n); };
-            if (guard_.check(loss / static_cast<double>(n), before, options_, state_.epochs)) loss_of(theta_.data(), gradient_.data());
+            if (guard_.check(loss / static_cast<double>(n), before, options_, state_.epochs)) loss_of(theta_.data(), gradient_.get());
             Update step = options_.update;
             step.rate = done.rate = rate_after(options_, state_.rate_factor, rows_, batch_size_, steps_);
             step.step = ++steps_ - state_.kept_since;
             T* u = keeps_u(step.rule) ? kept_.data() : nullptr;
             T* v = !keeps_s(step.rule) ? nullptr : u ? u + model_.n_parameters : kept_.data();
-            network_.take_step(batch_, prepared(step), gradient_.data(), theta_.data(), u, v);
+            network_.take_step(batch_, prepared(step), gradient_.get(), theta_.data(), u, v);
         }
         done.loss = sum / static_cast<double>(rows_);
         if (options_.weight_decay > 0) done.loss += weight_decay<T>(context_, model_, options_.weight_decay, theta_.data(), nullptr);
@@ -73,9 +74,9 @@ private:
     }
 
     void check_parameters() {
-        for (const T value : theta_) {
-            if (!std::isfinite(value)) throw_diverged("a parameter is not finite", options_, state_.epochs);
-        }
+        int bad = 0;  // to the end without a branch: many at a time
+        for (const T value : theta_) bad |= !(std::abs(value) <= std::numeric_limits<T>::max());
+        if (bad) throw_diverged("a parameter is not finite", options_, state_.epochs);
     }
     Context& context_;
     const AutoencoderModel& model_;
@@ -86,7 +87,8 @@ private:
     DenseNetwork<T> network_;
     std::vector<DenseNetwork<T>> plain_;  // without dropout, for validation
     InputBatch<T> batch_;
-    AlignedVector<T> theta_, kept_, gradient_;
+    AlignedVector<T> theta_, kept_;
+    std::unique_ptr<T[]> gradient_;  // not cleared: of the weights' part most models never touch a page
     std::vector<std::int64_t> order_;
     std::uint64_t steps_;
     LossGuard guard_;

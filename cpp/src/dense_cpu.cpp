@@ -31,7 +31,7 @@ void slope_block(Activation f, Matrix<const T> a, T a_scale, Matrix<T> block) {
 
 template <class T>
 void sum_columns(Matrix<const T> m, bool accumulate, T* out) {
-    constexpr std::int64_t width = 64;
+    constexpr std::int64_t width = 256;
     for (std::int64_t c = 0; c < m.cols; c += width) {
         const std::int64_t count = std::min(width, m.cols - c);
         T sum[width] = {};

@@ -92,7 +92,7 @@ void LassoSolver<T>::set_dictionary(Matrix<const T> dictionary, std::int64_t row
 template <class T>
 std::int64_t LassoSolver<T>::scratch_bytes() const {
     const std::int64_t capacity = lasso_padded(capacity_);
-    const std::int64_t numbers = 8 * lasso_padded(atoms_) + lasso_padded(features_) + 6 * capacity +
+    const std::int64_t numbers = 7 * lasso_padded(atoms_) + lasso_padded(features_) + 6 * capacity +
                                  capacity_ * (2 * capacity + (masked_ ? lasso_padded(features_) : 0));
     return numbers * 8 + (2 * lasso_padded(atoms_) + capacity) * 4;
 }
@@ -103,8 +103,7 @@ LassoScratch<double> LassoSolver<T>::carve(void* memory) const {
     auto* next = static_cast<double*>(memory);
     const auto take = [&](std::int64_t n) { return std::exchange(next, next + n); };
     LassoScratch<double> s;
-    for (double** row : {&s.codes, &s.previous, &s.point, &s.correlation, &s.previous_correlation, &s.point_correlation,
-                         &s.alpha, &s.inverse_alpha}) {
+    for (double** row : {&s.codes, &s.previous, &s.correlation, &s.previous_correlation, &s.minus, &s.alpha, &s.inverse_alpha}) {
         *row = take(atoms);
     }
     s.residual = take(features);

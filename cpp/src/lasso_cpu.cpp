@@ -7,37 +7,50 @@
 namespace harmonium {
 namespace {
 
-// The codes in scratch.codes as atoms and values with their signs turned; how many.
-std::int64_t support_of(const LassoRow<Real>& row, LassoScratch<Real>& s, const Real* codes, Real* minus) {
+// Lists the codes that are not zero in s.found and s.minus; how many.
+std::int64_t support_of(const LassoRow<Real>& row, LassoScratch<Real>& s, const Real* codes) {
     std::int64_t n = 0;
     for (std::int64_t j = 0; j < row.atoms; ++j) {
         if (codes[j] == 0) continue;
         s.found[n] = static_cast<std::int32_t>(j);
-        minus[n++] = -codes[j];
+        s.minus[n++] = -codes[j];
     }
     return n;
 }
 
-// Objective and gap of codes, from their correlations: |r|^2 = |x|^2 - h . (c + g).
-Gap gap_at(const LassoRow<Real>& row, Real x_squared, const Real* codes, const Real* correlation) {
+// Objective and gap of the codes that support_of has found, from their correlations: |r|^2 = |x|^2 - h . (c + g).
+Gap gap_at(const LassoRow<Real>& row, Real x_squared, const LassoScratch<Real>& s, std::int64_t n) {
     Real with_start = 0, with_now = 0, penalty = 0;
-    for (std::int64_t j = 0; j < row.atoms; ++j) {
-        if (codes[j] == 0) continue;
-        with_start += codes[j] * row.start_correlations[j];
-        with_now += codes[j] * correlation[j];
-        penalty += row.alpha[j] * std::abs(codes[j]);
+    for (std::int64_t k = 0; k < n; ++k) {
+        const std::int32_t j = s.found[k];
+        with_start -= s.minus[k] * row.start_correlations[j];
+        with_now -= s.minus[k] * s.correlation[j];
+        penalty += row.alpha[j] * std::abs(s.minus[k]);
     }
     return gap_of(std::max(x_squared - with_start - with_now, Real(0)), x_squared - with_start, penalty,
-                  excess_of(row, correlation).ratio);
+                  excess_of(row, s.correlation).ratio);
 }
 
-// h = shrink(y + g(y) / L, alpha / L), the proximal step from the point y.
-void proximal_step(const LassoRow<Real>& row, const Real* point, const Real* correlation, Real* codes) {
-    const Real step = 1 / row.lipschitz;
-    for (std::int64_t j = 0; j < row.atoms; ++j) {
-        const Real moved = detail::multiply_add(step, correlation[j], point[j]), penalty = step * row.alpha[j];
-        codes[j] = row.positive ? shrink_positive(moved, penalty) : shrink(moved, penalty);
+// h = shrink(y + g(y) / L, alpha / L), the proximal step from the point y = last + momentum (last - before), whose correlations
+// g are the same combination. codes and correlation come with those before; returns (y - h) . (h - last), which is positive
+// where the momentum led uphill.
+template <bool Moving>
+Real proximal_step(const LassoRow<Real>& row, LassoScratch<Real>& s, Real momentum) {
+    const Vector step = broadcast(1 / row.lipschitz);
+    Vector uphill{};
+    for (std::int64_t j = 0; j < lasso_padded(row.atoms); j += Lanes::lanes) {
+        const Vector last = Lanes::load(s.previous + j), g = Lanes::load(s.previous_correlation + j);
+        Vector point = last, at_point = g;
+        if (Moving) {
+            point += momentum * (last - Lanes::load(s.codes + j));
+            at_point += momentum * (g - Lanes::load(s.correlation + j));
+        }
+        const Vector moved = multiply_add(step, at_point, point), penalty = step * Lanes::load(row.alpha + j);
+        const Vector h = row.positive ? shrink_positive(moved, penalty) : shrink(moved, penalty);
+        Lanes::store(s.codes + j, h);
+        if (Moving) uphill += (point - h) * (h - last);
     }
+    return Moving ? sum_of_lanes<Real>(uphill) : Real(0);
 }
 
 // ISTA (Daubechies, Defrise, De Mol 2004), and FISTA (Beck and Teboulle 2009, section 4) with the momentum dropped where
@@ -46,31 +59,20 @@ void proximal_step(const LassoRow<Real>& row, const Real* point, const Real* cor
 template <bool Momentum>
 void proximal_gradient(LassoRow<Real>& row, LassoScratch<Real>& s) {
     const Real x_squared = dot(row.x, row.x, lasso_padded(row.features));
-    const std::int64_t padded = lasso_padded(row.atoms);
     std::copy(row.codes, row.codes + row.atoms, s.codes);
-    std::int64_t n = support_of(row, s, s.codes, s.point);
-    correlations_of(row, s.found, s.point, n, s.residual, s.correlation);
-    Gap now = gap_at(row, x_squared, s.codes, s.correlation);
+    std::fill(s.codes + row.atoms, s.codes + lasso_padded(row.atoms), Real(0));
+    std::int64_t n = support_of(row, s, s.codes);
+    correlations_of(row, s.found, s.minus, n, s.residual, s.correlation);
+    Gap now = gap_at(row, x_squared, s, n);
     Real t = 1, momentum = 0;
     while (now.gap > row.tol * now.objective && row.n_iter < row.max_iter) {
         std::swap(s.codes, s.previous);
         std::swap(s.correlation, s.previous_correlation);
-        if (momentum != 0) {
-            // y = h + beta (h - h_before), whose correlations are the same combination; codes and correlation hold those before.
-            for (std::int64_t j = 0; j < padded; ++j) {
-                s.point[j] = s.previous[j] + momentum * (s.previous[j] - s.codes[j]);
-                s.point_correlation[j] = s.previous_correlation[j] + momentum * (s.previous_correlation[j] - s.correlation[j]);
-            }
-            proximal_step(row, s.point, s.point_correlation, s.codes);
-            Real uphill = 0;
-            for (std::int64_t j = 0; j < row.atoms; ++j) uphill += (s.point[j] - s.codes[j]) * (s.codes[j] - s.previous[j]);
-            if (uphill > 0) t = 1;
-        } else {
-            proximal_step(row, s.previous, s.previous_correlation, s.codes);
-        }
-        n = support_of(row, s, s.codes, s.point);
-        correlations_of(row, s.found, s.point, n, s.residual, s.correlation);
-        now = gap_at(row, x_squared, s.codes, s.correlation);
+        const Real uphill = momentum != 0 ? proximal_step<true>(row, s, momentum) : proximal_step<false>(row, s, 0);
+        if (uphill > 0) t = 1;
+        n = support_of(row, s, s.codes);
+        correlations_of(row, s.found, s.minus, n, s.residual, s.correlation);
+        now = gap_at(row, x_squared, s, n);
         ++row.n_iter;
         if (Momentum) {
             const Real t_next = (1 + std::sqrt(1 + 4 * t * t)) / 2;
@@ -79,8 +81,7 @@ void proximal_gradient(LassoRow<Real>& row, LassoScratch<Real>& s) {
         }
     }
     row.converged = now.gap <= row.tol * now.objective;
-    n = support_of(row, s, s.codes, s.point);
-    finish(row, s, s.found, s.point, n);
+    finish(row, s, s.found, s.minus, n);
 }
 
 // Atoms that violate the optimality conditions by more than `least` join, up to what there is room for.
@@ -106,8 +107,8 @@ constexpr Real worst_share = 0.6;
 void coordinate_descent(LassoRow<Real>& row, LassoScratch<Real>& s) {
     const Real x_squared = dot(row.x, row.x, lasso_padded(row.features));
     ActiveSet active(row, s);
-    const std::int64_t n = support_of(row, s, row.codes, s.point);
-    for (std::int64_t k = 0; k < n && !active.full(); ++k) active.join(s.found[k], -s.point[k], 0);
+    const std::int64_t n = support_of(row, s, row.codes);
+    for (std::int64_t k = 0; k < n && !active.full(); ++k) active.join(s.found[k], -s.minus[k], 0);
     active.refresh(infinity);
     Real before = infinity, share = worst_share;
     for (int idle = 0;;) {

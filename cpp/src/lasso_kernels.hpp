@@ -41,13 +41,14 @@ struct LassoRow {
 // One worker's memory, carved from one block. capacity: atoms that can be at work at a time.
 template <class T>
 struct LassoScratch {
-    T *codes, *previous, *point, *correlation, *previous_correlation, *point_correlation;  // atoms
-    T *alpha, *inverse_alpha;                                                              // atoms
-    T *residual;                                                                           // features
-    T *local_gram, *inverse, *masked;                                                      // capacity rows
-    T *value, *gradient, *penalty, *step, *slope, *weight;                                 // capacity
-    std::int32_t *found, *slot_of;                                                         // atoms
-    std::int32_t *atom_of;                                                                 // capacity
+    T *codes, *previous, *correlation, *previous_correlation;  // atoms
+    T *minus;                                                  // atoms: codes that are not zero, their signs turned
+    T *alpha, *inverse_alpha;                                  // atoms
+    T *residual;                                               // features
+    T *local_gram, *inverse, *masked;                          // capacity rows
+    T *value, *gradient, *penalty, *step, *slope, *weight;     // capacity
+    std::int32_t *found, *slot_of;                             // atoms
+    std::int32_t *atom_of;                                     // capacity
     std::int64_t capacity = 0, capacity_stride = 0;
 };
 

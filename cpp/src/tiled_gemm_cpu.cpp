@@ -3,6 +3,7 @@
 
 #include "fused.hpp"
 #include "tiled_gemm_kernels.hpp"
+#include "transpose_simd.hpp"
 
 namespace harmonium {
 namespace {
@@ -63,31 +64,9 @@ void pack(Matrix<const T> b, bool transpose_b, std::int64_t first, T* strip) {
     if (valid < width) std::memset(strip, 0, static_cast<std::size_t>(k * width) * sizeof(T));
     constexpr int side = S::lanes;
     std::int64_t p = 0;
-    using Index = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
-    typename Simd<Index>::Vector low, high;
-    for (int i = 0; i < side; ++i) {
-        low[i] = i % 2 * side + i / 2;
-        high[i] = low[i] + side / 2;
-    }
     for (; p + side <= k; p += side) {
         std::int64_t j = 0;
-        for (; j + side <= valid; j += side) {  // a square, by log2(side) rounds of interleaving
-            typename S::Vector rows[side], next[side];
-#pragma GCC unroll 16
-            for (int i = 0; i < side; ++i) rows[i] = S::load(b.row(first + j + i) + p);
-#pragma GCC unroll 4
-            for (int step = 1; step < side; step *= 2) {
-#pragma GCC unroll 8
-                for (int i = 0; i < side / 2; ++i) {
-                    next[2 * i] = __builtin_shuffle(rows[i], rows[i + side / 2], low);
-                    next[2 * i + 1] = __builtin_shuffle(rows[i], rows[i + side / 2], high);
-                }
-#pragma GCC unroll 16
-                for (int i = 0; i < side; ++i) rows[i] = next[i];
-            }
-#pragma GCC unroll 16
-            for (int i = 0; i < side; ++i) S::store(strip + (p + i) * width + j, rows[i]);
-        }
+        for (; j + side <= valid; j += side) transpose_square<T>(b.row(first + j) + p, b.stride, strip + p * width + j, width);
         for (; j < valid; ++j) {
             for (int i = 0; i < side; ++i) strip[(p + i) * width + j] = b.row(first + j)[p + i];
         }
@@ -97,17 +76,34 @@ void pack(Matrix<const T> b, bool transpose_b, std::int64_t first, T* strip) {
     }
 }
 
-// Rows x strip_cols of c. a: element (i, p) of op(A) at a[i * of_row + p * of_inner].
-template <class T, int Rows, bool Transposed>
+// The next row's place, reckoned when it is needed: a place for every row at once would not fit into the registers.
+template <class T>
+HARMONIUM_INLINE T* next_row(T* row, std::int64_t stride) {
+    row += stride;
+    asm("" : "+r"(row));
+    return row;
+}
+
+// Rows x Count vectors of c, the strip's first. a: element (i, p) of op(A) at a[i * of_row + p * of_inner].
+template <class T, int Rows, bool Transposed, int Count>
 __attribute__((noinline)) void tile(const T* a, std::int64_t stride, Matrix<const T> strip,
                                     bool accumulate, T* c, std::int64_t c_stride, Fetching& fetching) {
     using S = Simd<T>;
-    constexpr int count = vectors<T>;
-    typename S::Vector acc[Rows][count];
+    typename S::Vector acc[Rows][Count];
+    if (accumulate) {
+        T* row = c;
 #pragma GCC unroll 12
-    for (int i = 0; i < Rows; ++i) {
+        for (int i = 0; i < Rows; ++i) {
 #pragma GCC unroll 8
-        for (int v = 0; v < count; ++v) acc[i][v] = accumulate ? S::load(c + i * c_stride + v * S::lanes) : typename S::Vector{};
+            for (int v = 0; v < Count; ++v) acc[i][v] = S::load(row + v * S::lanes);
+            row = next_row(row, c_stride);
+        }
+    } else {
+#pragma GCC unroll 12
+        for (int i = 0; i < Rows; ++i) {
+#pragma GCC unroll 8
+            for (int v = 0; v < Count; ++v) acc[i][v] = typename S::Vector{};
+        }
     }
     // Rows of A are reached from every third one: more addresses than that would leave the registers.
     constexpr int bases = Transposed ? 1 : (Rows + 2) / 3;
@@ -118,15 +114,15 @@ __attribute__((noinline)) void tile(const T* a, std::int64_t stride, Matrix<cons
     const T* row_of_b = strip.data;
     for (std::int64_t first = 0; first < k; first += steps_between) {
         for (std::int64_t left = std::min(steps_between, k - first); left > 0; --left) {
-            typename S::Vector row[count];
+            typename S::Vector row[Count];
 #pragma GCC unroll 8
-            for (int v = 0; v < count; ++v) row[v] = S::load(row_of_b + v * S::lanes);
+            for (int v = 0; v < Count; ++v) row[v] = S::load(row_of_b + v * S::lanes);
             row_of_b += strip.stride;
 #pragma GCC unroll 12
             for (int i = 0; i < Rows; ++i) {
                 const auto number = all_lanes(Transposed ? base[0][i] : base[i / 3][i % 3 * stride]);
 #pragma GCC unroll 8
-                for (int v = 0; v < count; ++v) acc[i][v] = fused(number, row[v], acc[i][v]);
+                for (int v = 0; v < Count; ++v) acc[i][v] = fused(number, row[v], acc[i][v]);
             }
 #pragma GCC unroll 4
             for (int i = 0; i < bases; ++i) {
@@ -139,38 +135,47 @@ __attribute__((noinline)) void tile(const T* a, std::int64_t stride, Matrix<cons
 #pragma GCC unroll 12
     for (int i = 0; i < Rows; ++i) {
 #pragma GCC unroll 8
-        for (int v = 0; v < count; ++v) S::store(c + i * c_stride + v * S::lanes, acc[i][v]);
+        for (int v = 0; v < Count; ++v) S::store(c + v * S::lanes, acc[i][v]);
+        c = next_row(c, c_stride);
     }
 }
 
-// A tile whose columns end inside the strip goes through memory of its own.
-template <class T, int Rows, bool Transposed>
+// A tile whose columns end inside the strip's Count vectors goes through memory of its own.
+template <class T, int Rows, bool Transposed, int Count>
 void edge(const T* a, std::int64_t stride, Matrix<const T> strip, bool accumulate, Matrix<T> c,
           Fetching& fetching) {
-    constexpr std::int64_t width = strip_cols<T>();
+    constexpr std::int64_t width = Count * Simd<T>::lanes;
     alignas(64) T block[Rows * width] = {};
     for (int i = 0; accumulate && i < Rows; ++i) std::memcpy(block + i * width, c.row(i), static_cast<std::size_t>(c.cols) * sizeof(T));
-    tile<T, Rows, Transposed>(a, stride, strip, accumulate, block, width, fetching);
+    tile<T, Rows, Transposed, Count>(a, stride, strip, accumulate, block, width, fetching);
     for (int i = 0; i < Rows; ++i) std::memcpy(c.row(i), block + i * width, static_cast<std::size_t>(c.cols) * sizeof(T));
 }
 
-template <class T, int Rows, bool Transposed>
+template <class T, int Rows, bool Transposed, int Count>
 void rows_of(Matrix<const T> a, Matrix<const T> strip, bool accumulate, Matrix<T> c, std::int64_t& first, Fetching& fetching) {
     for (; first + Rows <= c.rows; first += Rows) {
         const T* from = Transposed ? a.data + first : a.row(first);
         for (std::int64_t i = first + Rows; i < std::min(first + 2 * Rows, c.rows); ++i) prefetch<strip_cols<T>()>(c.row(i));
-        if (c.cols == strip_cols<T>()) tile<T, Rows, Transposed>(from, a.stride, strip, accumulate, c.row(first), c.stride, fetching);
-        else edge<T, Rows, Transposed>(from, a.stride, strip, accumulate, c.rows_from(first, Rows), fetching);
+        if (c.cols == Count * Simd<T>::lanes) tile<T, Rows, Transposed, Count>(from, a.stride, strip, accumulate, c.row(first), c.stride, fetching);
+        else edge<T, Rows, Transposed, Count>(from, a.stride, strip, accumulate, c.rows_from(first, Rows), fetching);
     }
-    if constexpr (Rows > 1) rows_of<T, (Rows > 8 ? 8 : Rows > 4 ? 4 : Rows / 2), Transposed>(a, strip, accumulate, c, first, fetching);
+    if constexpr (Rows > 1) rows_of<T, (Rows > 8 ? 8 : Rows > 4 ? 4 : Rows / 2), Transposed, Count>(a, strip, accumulate, c, first, fetching);
 }
 
 template <class T>
 void multiply(Matrix<const T> a, bool transpose_a, Matrix<const T> strip, bool accumulate, Matrix<T> c, const Ahead& ahead) {
     Fetching fetching(ahead, (c.rows + most_rows - 1) / most_rows * strip.rows, steps_between);
     std::int64_t first = 0;
-    if (transpose_a) rows_of<T, most_rows, true>(a, strip, accumulate, c, first, fetching);
-    else rows_of<T, most_rows, false>(a, strip, accumulate, c, first, fetching);
+    const auto with = [&](auto transposed, auto count) {
+        rows_of<T, most_rows, decltype(transposed)::value, decltype(count)::value>(a, strip, accumulate, c, first, fetching);
+    };
+    const auto of_width = [&](auto transposed) {
+        // The last strip often ends in its first half.
+        if (2 * c.cols > strip_cols<T>()) with(transposed, std::integral_constant<int, vectors<T>>());
+        else with(transposed, std::integral_constant<int, vectors<T> / 2>());
+    };
+    if (transpose_a) of_width(std::true_type());
+    else of_width(std::false_type());
 }
 
 // out (Count vectors) = the sum of n rows at `rows`, each times its value, or added to it. On its own, so that sums stay in

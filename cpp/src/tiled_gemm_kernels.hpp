@@ -56,8 +56,9 @@ bool strip_lies_well(Matrix<const T> b, std::int64_t first) {
     return first + strip_cols<T>() <= b.cols && b.stride * static_cast<std::int64_t>(sizeof(T)) % 1024 != 0;
 }
 
-// Rows of B that a sparse product works on at a time, with so many bytes of each: they stay in the first cache.
-constexpr std::int64_t sparse_tile = 112, sparse_bytes = 256;
+// Rows of B that a sparse product works on at a time, with so many bytes of each: fewer would stay in the first cache, but then
+// sums are short, and beginning one costs as much as ten products.
+constexpr std::int64_t sparse_tile = 264, sparse_bytes = 256;
 template <class T>
 constexpr std::int64_t sparse_scratch = sparse_tile * sparse_bytes / static_cast<std::int64_t>(sizeof(T));
 

@@ -12,19 +12,25 @@ namespace harmonium {
 
 namespace {
 
-constexpr std::int64_t block_cols = 64, most_rows = 480;  // with what the rule keeps, a block stays in the second-level cache
+// With what the rule keeps, a block of the gradient stays in the second-level cache. Dense products like blocks short and wide:
+// their part of A stays in the first cache, and what the rule keeps is met in long runs. A sparse product copies B's columns
+// for every block: it likes them tall and narrow.
+struct BlockShape {
+    std::int64_t most_rows, cols;
+};
+constexpr BlockShape dense_block{36, 512}, sparse_block{480, 64};
 
 // Rows of a block: fewer where there are threads for more blocks, and whole tiles.
-std::int64_t rows_of_block(std::int64_t rows, std::int64_t strips, int threads) {
+std::int64_t rows_of_block(const BlockShape& block, std::int64_t rows, std::int64_t strips, int threads) {
     const std::int64_t fair = rows * strips / (4 * threads);
-    return std::min(most_rows, std::max<std::int64_t>(fair / 48, 1) * 48);
+    return std::min(block.most_rows, std::max<std::int64_t>(fair / 12, 1) * 12);
 }
 
-
 // block (at `top`, `left` of the gradient) = the sum of all terms there, or added to it.
+// in_place: B's strips are read where they lie; to copy them pays where many rows of A follow.
 template <class T>
-void multiply(const WeightStep<T>& step, std::int64_t top, std::int64_t left, bool accumulate, Matrix<T> block, T* scratch,
-              const Ahead& ahead) {
+void multiply(const WeightStep<T>& step, std::int64_t top, std::int64_t left, bool accumulate, bool in_place, Matrix<T> block,
+              T* scratch, const Ahead& ahead) {
     // Dense products fetch ahead, each an equal share.
     const std::int64_t strips = (block.cols + strip_cols<T>() - 1) / strip_cols<T>();
     std::int64_t pieces = 0, piece = 0;
@@ -46,11 +52,15 @@ void multiply(const WeightStep<T>& step, std::int64_t top, std::int64_t left, bo
             const std::int64_t k = std::min(tiled_inner, term.a.rows - p);
             const Matrix<const T> a(term.a.row(p) + top, k, block.rows, term.a.stride);
             for (std::int64_t c = 0; c < block.cols; c += strip_cols<T>()) {
-                tiled_gemm_kernels<T>().pack(term.b.rows_from(p, k), false, left + c, scratch);
+                Matrix<const T> of_b(term.b.row(p) + left + c, k, strip_cols<T>(), term.b.stride);
+                if (!in_place || !strip_lies_well(term.b, left + c)) {
+                    tiled_gemm_kernels<T>().pack(term.b.rows_from(p, k), false, left + c, scratch);
+                    of_b = Matrix<const T>(scratch, k, strip_cols<T>());
+                }
                 const Matrix<T> strip(block.data + c, block.rows, std::min(strip_cols<T>(), block.cols - c), block.stride);
                 const std::int64_t first = ahead.rows * piece / pieces;
                 ++piece;
-                tiled_gemm_kernels<T>().multiply(a, true, Matrix<const T>(scratch, k, strip_cols<T>()), accumulate || p > 0, strip,
+                tiled_gemm_kernels<T>().multiply(a, true, of_b, accumulate || p > 0, strip,
                                                  ahead.rows_from(first, ahead.rows * piece / pieces - first));
             }
         }
@@ -67,6 +77,7 @@ void weight_step(Context& context, const WeightStep<T>& step) {
             "weight_step: the gradient is ", step.gradient.rows, " x ", step.gradient.cols, ", weights ", step.weights.rows, " x ",
             step.weights.cols);
     std::int64_t inner = 0;
+    bool any_sparse = false;
     for (int t = 0; t < step.n_terms; ++t) {
         const GradientTerm<T>& term = step.terms[t];
         const bool sparse = term.a_columns.indptr != nullptr;
@@ -74,26 +85,28 @@ void weight_step(Context& context, const WeightStep<T>& step) {
         require(n == term.b.rows && k == shape.rows && term.b.cols == shape.cols, "weight_step: A is ", n, " x ", k, ", B ",
                 term.b.rows, " x ", term.b.cols, ", the gradient ", shape.rows, " x ", shape.cols);
         inner = std::max(inner, n);
+        any_sparse = any_sparse || sparse;
     }
     if constexpr (built_with_cuda) {
         if (context.cuda()) {
-            for (int t = 0; t < step.n_terms; ++t) require(!step.terms[t].a_columns.indptr, "weight_step: on a GPU A is dense");
+            require(!any_sparse, "weight_step: on a GPU A is dense");
             return cuda::weight_step(context, step);
         }
     }
-    const std::int64_t strips = (shape.cols + block_cols - 1) / block_cols;
-    const std::int64_t height = rows_of_block(shape.rows, strips, context.threads()), chunks = (shape.rows + height - 1) / height;
+    const BlockShape& most = any_sparse ? sparse_block : dense_block;
+    const std::int64_t strips = (shape.cols + most.cols - 1) / most.cols;
+    const std::int64_t height = rows_of_block(most, shape.rows, strips, context.threads()), chunks = (shape.rows + height - 1) / height;
     const std::int64_t split_room = height * (sparse_tiles(inner) - 1) * 8 / static_cast<std::int64_t>(sizeof(T));
     const std::int64_t needed = std::max(std::min(inner, tiled_inner) * strip_cols<T>(), sparse_scratch<T> + split_room) + 16;
     const std::int64_t work = (needed + 15) / 16 * 16;  // the block begins on a cache line
-    context.reserve_scratch(static_cast<std::size_t>(work + height * block_cols) * sizeof(T));
+    context.reserve_scratch(static_cast<std::size_t>(work + height * most.cols) * sizeof(T));
     const auto& kernels = update_kernels<T>();
     context.parallel_for(strips * chunks, [&](std::int64_t task, int worker) {
-        const std::int64_t left = task % strips * block_cols, cols = std::min(block_cols, shape.cols - left);
+        const std::int64_t left = task % strips * most.cols, cols = std::min(most.cols, shape.cols - left);
         const std::int64_t top = task / strips * height, rows = std::min(height, shape.rows - top);
         T* scratch = context.scratch<T>(worker);
         const Matrix<T> block = step.gradient ? Matrix<T>(step.gradient.row(top) + left, rows, cols, step.gradient.stride)
-                                              : Matrix<T>(scratch + work, rows, cols, block_cols);
+                                              : Matrix<T>(scratch + work, rows, cols, most.cols);
         Ahead ahead;
         const std::int64_t at = top * step.weights.stride + left;
         if (step.weights) {
@@ -101,7 +114,7 @@ void weight_step(Context& context, const WeightStep<T>& step) {
             if (step.first) ahead.add(step.first + at);
             if (step.second) ahead.add(step.second + at);
         }
-        multiply(step, top, left, step.accumulate, block, scratch, ahead);
+        multiply(step, top, left, step.accumulate, !any_sparse, block, scratch, ahead);
         if (!step.weights) return;
         for (std::int64_t i = 0; step.decay != T(0) && i < rows; ++i) {
             kernels.decay(step.decay, cols, step.weights.row(top + i) + left, block.row(i));

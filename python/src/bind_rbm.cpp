@@ -77,8 +77,6 @@ Words gibbs(const Array<T>& weights, const Array<T>& visible_bias, const Array<T
     if (!mask.is_none()) {
         mask_bits = bits(mask.cast<Words>(), model.visible());
         value_bits = bits(values.cast<Words>(), model.visible());
-        require(mask_bits.rows == start.rows && value_bits.rows == start.rows, "gibbs: ", start.rows, " rows, mask and values for ",
-                mask_bits.rows, " and ", value_bits.rows);
     }
     const Device where = device_of(device);
     const States<T> view = start.view<T>(where);

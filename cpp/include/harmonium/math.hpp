@@ -99,7 +99,7 @@ HARMONIUM_HOST_DEVICE inline T shrink(T x, T a) {
 // The same over h >= 0.
 template <class T>
 HARMONIUM_HOST_DEVICE inline T shrink_positive(T x, T a) {
-    return x <= a ? T(0) : x - a;
+    return x <= a ? T{} : x - a;
 }
 
 // log(1 + y) for y in [0, 1], by 2 artanh(y / (2 + y)). Max error 4 ulp.
