@@ -6,6 +6,8 @@
 
 #include "buffer.cuh"
 #include "copy.cuh"
+#include "harmonium/math.hpp"
+#include "harmonium/normal.hpp"
 #include "harmonium/units.hpp"
 #include "step_draw.cuh"
 
@@ -47,6 +49,15 @@ private:
     DeviceBuffer<UnitType> types_;
     DeviceBuffer<UnitGroup> choices_;
 };
+
+// log integral exp(theta x) of one unit that stands alone.
+HARMONIUM_HOST_DEVICE inline double log_normaliser_of(UnitType type, double theta) {
+    switch (type) {
+        case UnitType::bernoulli: return softplus(theta);
+        case UnitType::relu: return rectified_log_normaliser(theta);
+        default: return 0.5 * theta * theta + half_log_two_pi;
+    }
+}
 
 // `units` of units.hpp as loops on the device use it; absent data: not wanted. Row i draws as row first_row + i; where its mask
 // is set the state is that of its values instead.

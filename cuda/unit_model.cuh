@@ -18,6 +18,7 @@ public:
     State& state() const { return product_.state; }
     std::int64_t units(bool of_visible) const { return product_.units(of_visible); }
     const T* bias(bool of_visible) const { return product_.bias(of_visible); }
+    Matrix<T> weights() const { return product_.weights(); }
     const LayerView& layer(bool of_visible) const { return (of_visible ? visible_ : hidden_).view(); }
 
     // A layer's activations without its biases.

@@ -141,6 +141,37 @@ void rbm_free_energy(Context& context, const UnitRbm<T>& model, const UnitData<T
 }
 
 template <class T>
+void rbm_pseudo_log_likelihood(Context& context, const UnitRbm<T>& model, const UnitData<T>& v, double* out) {
+    const std::int64_t rows = v.states.rows(), visible = model.visible.units(), hidden = model.hidden.units();
+    if (rows == 0) return;
+    const UnitModel<T> there(context, model);
+    std::vector<UnitGroup> groups;
+    for (const UnitGroup& group : model.visible.groups) groups.insert(groups.end(), static_cast<std::size_t>(group.count), group);
+    const DeviceBuffer<UnitGroup> of_units = on_the_device(there.state(), groups.data(), visible);
+    const DeviceBuffer<T> exposure = on_the_device(there.state(), v.exposure, rows);
+    UnitPseudo<T> pseudo;
+    pseudo.weights = there.weights();
+    pseudo.visible_bias = there.bias(true), pseudo.hidden_bias = there.bias(false);
+    pseudo.groups = of_units.data();
+    pseudo.hidden = there.layer(false);
+    pseudo.bounded = model.hidden.groups[0].type == UnitType::bernoulli;
+    const std::int64_t piece = rows_at_a_time(rows, static_cast<std::int64_t>(sizeof(T)) * (2 * visible + hidden) + 8);
+    const DeviceBuffer<T> memory(static_cast<std::size_t>(piece * hidden));
+    const DeviceBuffer<double> sums(static_cast<std::size_t>(piece));
+    over_rows(context, v.states, piece, [&](const LayerRows<T>& given, std::int64_t at) {
+        context.poll(static_cast<double>(at) / static_cast<double>(rows));
+        const Matrix<T> activation(memory.data(), std::min(piece, rows - at), hidden);
+        there.activate(given, false, activation);
+        pseudo.v = given;
+        pseudo.activation = activation;
+        pseudo.exposure = v.exposure ? exposure.data() + at : nullptr;
+        pseudo.out = sums.data();
+        pseudo_log_likelihood(there.state(), pseudo);
+        copy_numbers<double>(there.state(), sums.data(), activation.rows, out + at);
+    });
+}
+
+template <class T>
 void rbm_anneal(Context& context, const UnitRbm<T>& model, const double* base, const double* betas, std::int64_t n_betas,
                 const UnitData<T>& start, std::uint64_t seed, std::int64_t n_runs, double* log_weights, Matrix<T> v) {
     const std::int64_t visible = model.visible.units();
@@ -163,6 +194,7 @@ void rbm_anneal(Context& context, const UnitRbm<T>& model, const double* base, c
 
 #define HARMONIUM_INSTANTIATE(T)                                                                                                \
     template void rbm_free_energy(Context&, const UnitRbm<T>&, const UnitData<T>&, double*);                                    \
+    template void rbm_pseudo_log_likelihood(Context&, const UnitRbm<T>&, const UnitData<T>&, double*);                          \
     template void rbm_anneal(Context&, const UnitRbm<T>&, const double*, const double*, std::int64_t, const UnitData<T>&, std::uint64_t, \
                              std::int64_t, double*, Matrix<T>);
 HARMONIUM_INSTANTIATE(float)

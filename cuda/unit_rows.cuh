@@ -2,6 +2,7 @@
 #pragma once
 
 #include "operand.cuh"
+#include "unit_layer.cuh"
 
 namespace harmonium::cuda {
 
@@ -23,5 +24,21 @@ struct RowTerms {
 };
 template <class T>
 void row_terms(State& state, const RowTerms<T>& terms);
+
+// Pseudo-likelihoods: the sum over units, choices or words of log p(this one | all others), see unit_rbm_pseudo.cpp.
+template <class T>
+struct UnitPseudo {
+    LayerRows<T> v;                     // n x D
+    Matrix<const T> weights;            // D x H
+    Matrix<const T> activation;         // n x H: v W
+    const T *visible_bias = nullptr, *hidden_bias = nullptr;
+    const T* exposure = nullptr;        // n, or null: 1
+    const UnitGroup* groups = nullptr;  // of every visible unit: its own
+    LayerView hidden;
+    bool bounded = false;               // hidden units are bernoulli
+    double* out = nullptr;              // n
+};
+template <class T>
+void pseudo_log_likelihood(State& state, const UnitPseudo<T>& pseudo);
 
 }  // namespace harmonium::cuda

@@ -1,7 +1,6 @@
 #include "units.cuh"
 
 #include "cover.cuh"
-#include "harmonium/normal.hpp"
 #include "reduce.cuh"
 #include "state.cuh"
 #include "unit_layer.cuh"
@@ -42,15 +41,6 @@ __device__ T state_of(UnitType type, T theta, T u) {
         case UnitType::bernoulli: return u < sigmoid(theta) ? T(1) : T(0);
         case UnitType::relu: return static_cast<T>(rectified_quantile(static_cast<double>(theta), inside(u)));
         default: return theta + static_cast<T>(normal_quantile(inside(u)));
-    }
-}
-template <class T>
-__device__ double log_normaliser_of(UnitType type, T theta) {
-    const auto wide = static_cast<double>(theta);
-    switch (type) {
-        case UnitType::bernoulli: return softplus(wide);
-        case UnitType::relu: return rectified_log_normaliser(wide);
-        default: return 0.5 * wide * wide + half_log_two_pi;
     }
 }
 
@@ -210,7 +200,7 @@ __global__ void log_normaliser_kernel(LayerView layer, UnitDraw<T> d) {
             if (threadIdx.x == 0) sum = static_cast<double>(d.exposure ? d.exposure[i] : T(1)) * (static_cast<double>(top) + log(sum));
         } else {
             for (std::int64_t j = threadIdx.x; layer.values && j < layer.units; j += bag_threads) {
-                if (layer.types[j] != UnitType::categorical) sum += log_normaliser_of(layer.types[j], theta(j));
+                if (layer.types[j] != UnitType::categorical) sum += log_normaliser_of(layer.types[j], static_cast<double>(theta(j)));
             }
             for (std::int64_t g = threadIdx.x / 32; g < layer.n_choices; g += bag_threads / 32) sum += log_of_choice(theta, layer.choices[g]);
             sum = block_sum(sum);

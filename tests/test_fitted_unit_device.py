@@ -49,6 +49,7 @@ def calls_of(rbm, X, kind):
     yield lambda m, move: m.transform(move(X))
     yield lambda m, move: m.inverse_transform(move(H))
     yield lambda m, move: m.free_energy(move(X))
+    yield lambda m, move: m.score_samples(move(X))
     yield lambda m, move: m.gibbs(move(X), 3, random_state=1)
     yield lambda m, move: m.sample(ROWS, n_steps=3, random_state=1, **words)
     yield lambda m, move: m.sample(ROWS, n_steps=2, init=move(X), random_state=1)
@@ -85,7 +86,6 @@ def test_a_machine_on_a_gpu_takes_and_gives_arrays_of_its_library(kind, gpu):
     X = rows_of(here, kind)
     H = here.transform(X)
     more = (
-        lambda m, move: m.score_samples(move(X)),
         lambda m, move: m.log_likelihood(move(X)),
         lambda m, move: m.energy(move(X), move(H)),
     )

@@ -1,6 +1,7 @@
 #include <cmath>
 #include <memory>
 
+#include "cuda/unit_rbm.cuh"
 #include "cuda_state.hpp"
 #include "harmonium/math.hpp"
 #include "harmonium/normal.hpp"
@@ -241,10 +242,13 @@ double pseudo_of_bits(const UnitRbm<T>& model, const Tables& tables, const T* v,
 template <class T>
 void rbm_pseudo_log_likelihood(Context& context, const UnitRbm<T>& model, const UnitData<T>& v, double* out) {
     constexpr std::int64_t step = 256;
-    require_cpu(context, "rbm_pseudo_log_likelihood of units of any type");
-    const PanelModel<T> panels(model);
+    check_model(model);
     const std::int64_t n = v.states.rows(), visible = model.visible.units(), hidden = model.hidden.units();
     require(v.states.cols() == visible, "RBM: X has ", v.states.cols(), " columns, the model has ", visible);
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) return cuda::rbm_pseudo_log_likelihood(context, model, v, out);
+    }
+    const PanelModel<T> panels(model);
     PanelMemory<T> memory(std::min(step, n), hidden);
     const bool bits = model.hidden.only(UnitType::bernoulli);
     std::unique_ptr<Tables> tables;

@@ -215,6 +215,7 @@ def unit_pseudo_log_likelihood(
     hidden: Array,
     v: States,
     exposure: Array | None,
+    device: str = "cpu",
 ) -> Array: ...
 def unit_count_states(groups: Array) -> int: ...
 def unit_enumerate(

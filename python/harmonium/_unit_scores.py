@@ -124,9 +124,9 @@ class UnitScoresRBM(UnitSamplingRBM):
             return super().score_samples(X)
         model = self._unit_model()
         _unit_partition.check_proper(f"{type(self).__name__}.score_samples", model)
-        data = self._unit_states("score_samples", self._check_columns("score_samples", X, on_host=True))
-        scores = _core.unit_pseudo_log_likelihood(*model, data.states, data.exposure) - self._log_scale()
-        return self._beside_model(scores)
+        data = self._unit_states("score_samples", self._check_columns("score_samples", X))
+        scores = _core.unit_pseudo_log_likelihood(*model, data.states, data.exposure, self._device())
+        return self._beside_model(scores - self._log_scale())
 
     def _log_scale(self) -> float:
         return float(np.log(self._scale()).sum())

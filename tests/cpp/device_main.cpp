@@ -12,6 +12,7 @@ void test_device_lasso();
 void test_device_rbm();
 void test_device_fitted_rbm();
 void test_device_units();
+void test_device_fitted_units();
 void test_device_unit_rbm();
 void test_emulation();
 }  // namespace harmonium_test
@@ -27,6 +28,7 @@ int main(int argc, char** argv) {
     harmonium_test::test_device_rbm();
     harmonium_test::test_device_fitted_rbm();
     harmonium_test::test_device_units();
+    harmonium_test::test_device_fitted_units();
     harmonium_test::test_device_unit_rbm();
 #if defined(HARMONIUM_EMULATE)
     harmonium_test::test_emulation();
