@@ -3,6 +3,7 @@
 
 #include "blas.hpp"
 #include "cuda_state.hpp"
+#include "harmonium/device_memory.hpp"
 #include "rbm_step_kernels.hpp"
 #include "unit_device_epochs.hpp"
 #include "unit_trainer_base.hpp"
@@ -305,6 +306,8 @@ void rbm_train(Context& context, const UnitTrainingData<T>& x, const UnitRbmOpti
         require(!options.exact, "RBM: method=\"exact\" has no loop on a GPU; train by it on the CPU");
         require(options.method == Method::pcd || options.n_temperatures == 1, "RBM: contrastive divergence at ", options.n_temperatures,
                 " temperatures has no loop on a GPU");
+        const void* begin = x.states.is_bits() ? static_cast<const void*>(x.states.bits.data) : x.states.dense.data;
+        require(gpu_of(begin) < 0, "RBM: X is in the memory of GPU ", gpu_of(begin), "; units of any type are trained on rows of the host");
         host = std::make_unique<Context>(context.threads());
     }
     UnitTrainer<T> trainer(host ? *host : context, host ? &context : nullptr, x, options, state);

@@ -93,13 +93,14 @@ class RBM(UnitsRBM):
     random_state : int, RandomState or None, default=None
         Seed of everything drawn. The same seed gives the same bits on any number of threads.
     device : {"cpu", "cuda", "cuda:1", ...} or None, default=None
-        Where things are computed; None: where X is. On a GPU: `transform`, `inverse_transform`, `gibbs`, `sample`,
-        `free_energy`, `log_likelihood`, and `log_partition` by annealing; of bernoulli units also `fit`, `partial_fit`
-        by cd or pcd, and `score_samples`. The draws are the CPU's, sums come in another order. All else runs on the
-        CPU whatever the device: `energy`, log Z by enumeration, sums over missing entries, `score_samples` of other
-        units. Only training that has no kernels for a GPU is refused.
-        An array on a GPU (CuPy's, PyTorch's) in `fit` and `partial_fit` stays there; weights, biases, offsets and
-        h_samples_ are then of its library, and these methods take and give arrays of it.
+        Where things are computed; None: where X is. On a GPU: `fit` and `partial_fit` by any method but "exact", which
+        is refused, `transform`, `inverse_transform`, `gibbs`, `sample`, `free_energy`, `log_likelihood`, and
+        `log_partition` by annealing; of bernoulli units also `score_samples`. The draws are the CPU's, sums come in
+        another order. All else runs on the CPU whatever the device: `energy`, log Z by enumeration, sums over missing
+        entries, `score_samples` of other units.
+        For an array on a GPU (CuPy's, PyTorch's) in `fit` and `partial_fit` weights, biases, offsets and h_samples_
+        are of its library, and these methods take and give arrays of it. Training of bernoulli units by cd or pcd
+        leaves it where it is; all other training checks it, and puts it into units, on the CPU first.
 
     Attributes
     ----------
