@@ -147,6 +147,30 @@ def cd_small(machine: Machine) -> dict[str, Any]:
     return _cd(machine, machine.size(784, 30), machine.size(500, 20), machine.size(100, 10), machine.size(600, 3))
 
 
+def units(machine: Machine) -> dict[str, Any]:
+    """CD-1 of units of other types, beside the CPU's, which it has to agree with."""
+    batch, batches, cols = machine.size(100, 10), machine.size(200, 3), machine.size(784, 12)
+    n, results = batch * batches, {}
+    for visible, X in {
+        "gaussian": machine.random.standard_normal((n, cols), dtype=np.float32),
+        "categorical": machine.random.integers(0, 21, (n, cols // 6)),
+        "count": machine.random.poisson(0.2, (n, cols)),
+    }.items():
+
+        def ours(epochs: int, device: str = "cuda", visible: str = visible, X: Any = X) -> RBM:
+            options = {"method": "cd", "learning_rate": 0.005, "batch_size": batch, "random_state": 0}
+            return RBM(machine.size(500, 6), visible=visible, n_iter=epochs, device=device, **options).fit(X)
+
+        apart = float(np.abs(ours(1).components_ - ours(1, "cpu").components_).max())
+        assert apart < 1e-3, apart
+        calls: dict[str, Call] = {"harmonium": ours, "the CPU": lambda epochs, ours=ours: ours(epochs, "cpu")}
+        steps = a_step(machine, calls, 1, 3, batches)
+        results[visible] = report(
+            f"CD-1, {visible}, {cols} columns, batch {batch}, a step", steps, **{"largest difference": apart}
+        )
+    return results
+
+
 def fista(machine: Machine) -> dict[str, Any]:
     n, K, d, tol = machine.size(65536, 40), machine.size(1024, 24), machine.size(256, 9), 1e-4
     D = machine.random.standard_normal((K, d), dtype=np.float32)
@@ -332,7 +356,7 @@ def agreement(machine: Machine) -> dict[str, Any]:
 FITTED = (gibbs_small, gibbs_large, annealing)
 PARTS = {
     part.__name__: part
-    for part in (product, elementwise, cd_large, cd_small, fista, dictionary, autoencoder, *FITTED, agreement)
+    for part in (product, elementwise, cd_large, cd_small, units, fista, dictionary, autoencoder, *FITTED, agreement)
 }
 
 

@@ -52,8 +52,9 @@ public:
 
     // Of an epoch's steps, see DeviceEpochs.
     void begin_epoch(const std::vector<T>& rates, const std::vector<T>& shares) {
-        upload(rates, rates_.data());
-        if (!shares.empty()) upload(shares, shares_.data());
+        host_rates_ = rates, host_shares_ = shares;
+        upload(host_rates_, rates_.data());
+        if (!shares.empty()) upload(host_shares_, shares_.data());
         CUDA_CHECK(cudaMemsetAsync(activity_.data(), 0, sizeof(double), state_.stream));
     }
     void stand(const RowBlock<T>& block, std::int64_t done, std::uint64_t step) {
@@ -66,17 +67,15 @@ public:
 
     // Into the host's copy, all at once after the epoch's last kernel. Returns the epoch's activity.
     double take(Working<T>& work) {
-        double activity = 0;
-        std::vector<T> rows(static_cast<std::size_t>(view.visible * view.hidden));
         each_matrix(work, [&](const Panels<T>& to, const Matrix<T>& from) {
-            copy_numbers<T>(state_, from.data, view.visible * view.hidden, rows.data());
+            copy_numbers<T>(state_, from.data, view.visible * view.hidden, rows().data);
             CUDA_CHECK(cudaStreamSynchronize(state_.stream));
-            to_panels<T>(Matrix<const T>(rows.data(), view.visible, view.hidden), to);
+            to_panels<T>(Matrix<const T>(rows()), to);
         });
         each_vector(work, [&](T* to, const T* from, std::int64_t count) { copy_numbers<T>(state_, from, count, to); });
-        copy_numbers<double>(state_, activity_.data(), 1, &activity);
+        copy_numbers<double>(state_, activity_.data(), 1, &host_activity_);
         CUDA_CHECK(cudaStreamSynchronize(state_.stream));
-        return activity;
+        return host_activity_;
     }
 
     template <class U>
@@ -106,10 +105,11 @@ private:
         if (s.mean_weights) function(w.mean_weights, s.mean_weights);
     }
     void give(const Working<T>& work) {
-        std::vector<T> rows(static_cast<std::size_t>(view.visible * view.hidden));
+        host_rows_.resize(static_cast<std::size_t>(view.visible * view.hidden));
         each_matrix(work, [&](const Panels<T>& from, const Matrix<T>& to) {
-            from_panels<T>(from, Matrix<T>(rows.data(), view.visible, view.hidden));
-            upload(rows, to.data);
+            CUDA_CHECK(cudaStreamSynchronize(state_.stream));  // the last one's copy
+            from_panels<T>(from, rows());
+            upload(host_rows_, to.data);
         });
         each_vector(work, [&](const T* from, T* to, std::int64_t count) { copy_numbers<T>(state_, from, count, to); });
         if (!work.mirrored_or_null()) return;
@@ -118,7 +118,12 @@ private:
         view.mirrored = mirrored_.data();
     }
 
+    Matrix<T> rows() { return {host_rows_.data(), view.visible, view.hidden}; }
+
     State& state_;
+    // What copies read and write, which may still be queued when a call fails.
+    std::vector<T> host_rows_, host_rates_, host_shares_;
+    double host_activity_ = 0;
     std::vector<DeviceBuffer<T>> memory_;
     DeviceBuffer<T> rates_, shares_;
     DeviceBuffer<double> tiles_, activity_;

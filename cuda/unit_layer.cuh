@@ -24,21 +24,17 @@ struct LayerView {
 
 class DeviceLayer {
 public:
-    // Waits for what is queued: nothing of the layer is read afterwards.
     DeviceLayer(State& state, const Layer& layer) {
-        std::vector<UnitType> types;
-        std::vector<UnitGroup> choices;
         for (const UnitGroup& group : layer.groups) {
-            types.insert(types.end(), static_cast<std::size_t>(group.count), group.type);
-            if (group.type == UnitType::categorical) choices.push_back(group);
+            host_types_.insert(host_types_.end(), static_cast<std::size_t>(group.count), group.type);
+            if (group.type == UnitType::categorical) host_choices_.push_back(group);
             else view_.values = group.type != UnitType::count || view_.values;
         }
-        types_ = DeviceBuffer<UnitType>(types.size());
-        choices_ = DeviceBuffer<UnitGroup>(choices.size());
-        copy_numbers<UnitType>(state, types.data(), layer.units(), types_.data());
-        copy_numbers<UnitGroup>(state, choices.data(), static_cast<std::int64_t>(choices.size()), choices_.data());
-        CUDA_CHECK(cudaStreamSynchronize(state.stream));
-        view_.units = layer.units(), view_.n_choices = static_cast<std::int64_t>(choices.size());
+        view_.units = layer.units(), view_.n_choices = static_cast<std::int64_t>(host_choices_.size());
+        types_ = DeviceBuffer<UnitType>(host_types_.size());
+        choices_ = DeviceBuffer<UnitGroup>(host_choices_.size());
+        copy_numbers<UnitType>(state, host_types_.data(), view_.units, types_.data());
+        copy_numbers<UnitGroup>(state, host_choices_.data(), view_.n_choices, choices_.data());
         view_.types = types_.data(), view_.choices = choices_.data();
         view_.bag = layer.counts();
     }
@@ -46,6 +42,8 @@ public:
 
 private:
     LayerView view_;
+    std::vector<UnitType> host_types_;  // what is copied lasts until it has been
+    std::vector<UnitGroup> host_choices_;
     DeviceBuffer<UnitType> types_;
     DeviceBuffer<UnitGroup> choices_;
 };

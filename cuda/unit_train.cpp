@@ -261,9 +261,8 @@ private:
         }
         if (!proper_) return;
         power_ = DeviceBuffer<double>(static_cast<std::size_t>(hidden_ + visible_ + 3));
-        const std::vector<double> ones(static_cast<std::size_t>(hidden_), 1.0);
-        copy_numbers<double>(state_, ones.data(), hidden_, power_.data());
-        CUDA_CHECK(cudaStreamSynchronize(state_.stream));
+        ones_.assign(static_cast<std::size_t>(hidden_), 1.0);
+        memory_.upload(ones_, power_.data());
     }
 
     Context& context_;
@@ -273,6 +272,7 @@ private:
     bool bags_ = false, proper_ = false, draw_data_ = false;
     double row_share_ = 1;
     std::uint64_t steps_done_;
+    std::vector<double> ones_;  // what power iteration begins from
     DeviceLayer visible_layer_, hidden_layer_;
     TrainingMemory<T> memory_;
     DeviceBuffer<T> states_, probability_, hidden_states_, kept_, activation_, row_numbers_, sparsity_move_;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -23,6 +24,30 @@ def pytest_addoption(parser):
     parser.addoption(
         "--require-gpu", action="store_true", help="tests of a GPU fail where there is none, emulated or real"
     )
+
+
+def pytest_configure(config):
+    """Where tests run side by side BLAS has one thread, and so in processes that they start: its threads wait busily for one
+    another on the same cores. The library's own threads are as many as ever."""
+    if getattr(config.option, "numprocesses", None):
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+# Tests of these files share what is costly to make, and stay in one process; the first to begin take longest.
+TOGETHER = re.compile(r"test_(cpp|same_bits)\.py::(?!test_sanitized)")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With -n: whole groups of tests, the largest first, then each of the others where there is room."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            found = TOGETHER.search(nodeid)
+            return found.group(1) if found else nodeid
+
+    return Scheduling(config, log)
 
 
 def pytest_collection_finish(session):

@@ -17,6 +17,7 @@ PARTS = (
     "elementwise",
     "cd_large",
     "cd_small",
+    "units",
     "fista",
     "dictionary",
     "autoencoder",

@@ -49,7 +49,7 @@ def configure(preset, folder, *options):
 
 
 def build(folder):
-    return run("cmake", "--build", folder)
+    return run("cmake", "--build", folder, "--parallel", os.cpu_count())
 
 
 def test_sanitized(tmp_path):

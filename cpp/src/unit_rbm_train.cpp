@@ -68,7 +68,8 @@ private:
 
     // All that depends on the rows' weights and sizes is worked out here, step by step.
     double run_on_device() {
-        UnitEpochPlan<T> plan;
+        UnitEpochPlan<T>& plan = plan_;
+        plan = {};
         plan.order = order_or_null();
         plan.row_share = 1 / (batch_.mean_weight() * batch_.mean_words());
         const std::int64_t chains = options_.method == Method::cd ? 0 : state_.unit_chains.rows / options_.n_temperatures;
@@ -268,8 +269,9 @@ private:
     std::vector<T> differences_, hidden_data_;
     AlignedVector<T> hidden_difference_, mu_g_;
     std::vector<double> g_lambda_, activity_by_unit_, singular_;
+    UnitEpochPlan<T> plan_;
     UnitBeside<T> beside_;
-    std::unique_ptr<UnitDeviceEpochs<T>> device_;
+    std::unique_ptr<UnitDeviceEpochs<T>> device_;  // the last: what it has queued looks at the others
 };
 
 template <class T>

@@ -60,6 +60,11 @@ void test_units(const Layer& layer, std::int64_t rows, bool exposed, double size
                 CHECK_NEAR(numbers[at], states.at(i, j), is_real(group.type) ? 16 * eps<T> * drawn_most + 1e-13 : 0.0);
             }
         }
+        if (layer.counts()) {
+            T words = 0;
+            for (std::int64_t j = 0; j < m; ++j) words += states.at(i, j);
+            CHECK(words == exposure.at(0, i));
+        }
         const double words = exposed ? std::max(1.0, static_cast<double>(exposure.at(0, i))) : 1.0;
         CHECK_NEAR(log_normalisers[static_cast<std::size_t>(i)], logs[static_cast<std::size_t>(i)],
                    1e-12 * words * (static_cast<double>(m) * size + largest * static_cast<double>(m)));
