@@ -27,8 +27,8 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    """Where tests run side by side BLAS has one thread, and so in processes that they start: its threads wait busily for one
-    another on the same cores. The library's own threads are as many as ever."""
+    """Where tests run side by side BLAS has one thread, and so in processes that they start: its threads wait busily
+    for one another on the same cores. The library's own threads are as many as ever."""
     if getattr(config.option, "numprocesses", None):
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
