@@ -96,7 +96,7 @@ struct Panels {
     explicit operator bool() const { return data != nullptr; }
 };
 
-// Compressed sparse rows, indices sorted within a row; values == nullptr means that every stored entry is 1.
+// Compressed sparse rows, indices sorted within a row (on a GPU each at most once); values == nullptr: every stored entry is 1.
 template <class T>
 struct SparseRows {
     const std::int64_t* indptr = nullptr;
