@@ -18,5 +18,16 @@ template <class T>
 void copy_numbers(State& state, const T* from, std::int64_t count, T* to) {
     if (count) CUDA_CHECK(cudaMemcpyAsync(to, from, static_cast<std::size_t>(count) * sizeof(T), cudaMemcpyDefault, state.stream));
 }
+inline void copy_bits(State& state, ConstBitMatrix from, BitMatrix to) {
+    copy_rows(state, Matrix<const std::uint64_t>(from.data, from.rows, from.words(), from.stride),
+              Matrix<std::uint64_t>(to.data, to.rows, to.words(), to.stride));
+}
+// Numbers of the host, or none, on the device.
+template <class T>
+DeviceBuffer<T> on_the_device(State& state, const T* from, std::int64_t n) {
+    DeviceBuffer<T> there(static_cast<std::size_t>(from ? n : 0));
+    if (from) copy_numbers<T>(state, from, n, there.data());
+    return there;
+}
 
 }  // namespace harmonium::cuda

@@ -15,7 +15,7 @@ __global__ void layer_kernel(LayerDraw<T> layer) {
     const unsigned shift = threadIdx.x & 16;
     const Draw draw = layer.draw.now();
     const bool drawing = layer.states || layer.bits;
-    const T scale = layer.scale ? *layer.scale : T(1);
+    const T scale = layer.scale_now ? *layer.scale_now : T(1);
     for (std::int64_t i = blockIdx.y; i < layer.activation.rows; i += gridDim.y) {
         Philox4 words{};
         if (drawing) words = philox_counter(draw, layer.first_row + static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(counter));

@@ -13,7 +13,7 @@ template <class T>
 struct LayerDraw {
     Matrix<const T> activation;  // n x m
     const T* bias = nullptr;
-    const T* scale = nullptr;     // one number on the device; null: 1
+    const T* scale_now = nullptr;  // one number on the device; null: 1
     StepDraw draw;
     std::uint32_t first_row = 0;
     Parts<T> states;             // the draws, as a factor of the next product

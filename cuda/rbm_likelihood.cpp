@@ -1,119 +1,22 @@
 // Free energies, pseudo-likelihoods and annealed importance sampling of a fitted RBM on a GPU. Runs of annealing stay there with
-// their weights until the last temperature; a temperature is a graph replayed.
+// their weights until the last temperature.
 #include <cmath>
 #include <numeric>
 #include <vector>
 
-#include "graph.cuh"
 #include "likelihood_kernels.hpp"
 #include "rbm.cuh"
 #include "rbm_chains.cuh"
-#include "rbm_scores.cuh"
 
 namespace harmonium::cuda {
-
-namespace {
-
-DeviceBuffer<double> doubles(State& state, const std::vector<double>& from) {
-    DeviceBuffer<double> there(from.size());
-    copy_numbers<double>(state, from.data(), static_cast<std::int64_t>(from.size()), there.data());
-    return there;
-}
-
-// Some of the runs of one call, the first of which is its `first`-th.
-template <class T>
-class Annealing {
-    using Now = typename Anneal<T>::Now;
-
-public:
-    Annealing(Context& context, const DeviceModel<T>& model, const double* base, const double* slope, const double* betas, std::int64_t n,
-              std::int64_t first, std::uint64_t seed)
-        : context_(context), model_(model), chains_(model, n), slope_(slope), n_(n), first_(static_cast<std::uint32_t>(first)), seed_(seed),
-          now_(zeroed<Now>(model.state, 1)), biases_(static_cast<std::size_t>(model.visible + 2 * model.hidden)), logs_(zeroed<double>(model.state, n)) {
-        anneal_.visible = model.visible, anneal_.hidden = model.hidden;
-        anneal_.betas = betas, anneal_.base = base;
-        anneal_.visible_bias = model.bias(true), anneal_.hidden_bias = model.bias(false);
-        anneal_.now = now_.data();
-        anneal_.visible_now = biases_.data();
-        anneal_.hidden_now = biases_.data() + model.visible;
-        anneal_.hidden_before = anneal_.hidden_now + model.hidden;
-    }
-    ~Annealing() { CUDA_IGNORE(cudaStreamSynchronize(model_.state.stream)); }
-
-    void start_at(ConstBitMatrix states) {
-        const std::int64_t words = states.words();
-        const DeviceBuffer<std::uint64_t> there(static_cast<std::size_t>(n_ * words));
-        copy_rows(model_.state, Matrix<const std::uint64_t>(states.data, n_, words, states.stride), Matrix<std::uint64_t>(there.data(), n_, words));
-        states_of_bits(model_.state, {there.data(), n_, model_.visible}, chains_.states(true));
-    }
-    // From the base model, whose visible units are independent.
-    void start_by_draws(const std::vector<T>& base) {
-        const Matrix<T> activation = chains_.activation(true);
-        CUDA_CHECK(cudaMemsetAsync(activation.data, 0, static_cast<std::size_t>(n_ * model_.visible) * sizeof(T), model_.state.stream));
-        copy_numbers<T>(model_.state, base.data(), model_.visible, anneal_.visible_now);
-        draw(true, {Draw(seed_, Stream::start, 0)}, anneal_.visible_now, nullptr);
-    }
-
-    template <class Poll>
-    void run(std::int64_t n_betas, const Poll& poll, double* log_weights) {
-        for (std::int64_t k = 1; k < n_betas; ++k) {
-            poll(k);
-            replay_.queue(model_.state.stream, [&] { step(); });
-        }
-        copy_numbers<double>(model_.state, logs_.data(), n_, log_weights);
-        context_.synchronize();
-    }
-
-private:
-    void step() {
-        const Now* now = now_.data();
-        next_temperature(model_.state, anneal_);
-        chains_.activate(false);
-        RowLogs<T> logs;
-        logs.activation = chains_.activation(false);
-        logs.now = {anneal_.hidden_now, &now->scale};
-        logs.before = {anneal_.hidden_before, &now->scale_before};
-        logs.states = chains_.states(true);
-        logs.slope = slope_;
-        logs.share = &now->difference;
-        logs.add = true;
-        logs.out = logs_.data();
-        row_logs(model_.state, logs);
-        draw(false, {seed_, Stream::hidden, &now->step}, anneal_.hidden_now, &now->scale);
-        chains_.activate(true);
-        draw(true, {seed_, Stream::visible, &now->step}, anneal_.visible_now, &now->scale);
-    }
-    void draw(bool of_visible, const StepDraw& numbers, const T* bias, const T* scale) {
-        LayerDraw<T> layer;
-        layer.draw = numbers;
-        layer.first_row = first_;
-        layer.bias = bias;
-        layer.scale = scale;
-        chains_.draw(of_visible, layer);
-    }
-
-    Context& context_;
-    const DeviceModel<T>& model_;
-    Chains<T> chains_;
-    const double* slope_;
-    std::int64_t n_;
-    std::uint32_t first_;
-    std::uint64_t seed_;
-    DeviceBuffer<Now> now_;
-    DeviceBuffer<T> biases_;
-    DeviceBuffer<double> logs_;
-    Anneal<T> anneal_;
-    Replay replay_;
-};
-
-}  // namespace
 
 template <class T>
 void rbm_free_energy(Context& context, const Rbm<T>& model, const States<T>& v, double* out) {
     const std::int64_t rows = v.rows(), visible = model.visible(), hidden = model.hidden();
     if (rows == 0) return;
     const DeviceModel<T> there(context, model);
-    const DeviceBuffer<double> slope = doubles(there.state, {model.visible_bias, model.visible_bias + visible});
+    const std::vector<double> biases(model.visible_bias, model.visible_bias + visible);
+    const DeviceBuffer<double> slope = on_the_device(there.state, biases.data(), visible);
     const std::int64_t piece = rows_at_a_time(rows, static_cast<std::int64_t>(sizeof(T)) * (2 * visible + hidden) + 8);
     const DeviceBuffer<T> memory(static_cast<std::size_t>(piece * hidden));
     const DeviceBuffer<double> sums(static_cast<std::size_t>(piece));
@@ -185,12 +88,13 @@ void rbm_anneal(Context& context, const Rbm<T>& model, const double* base, const
     const DeviceModel<T> there(context, model);
     std::vector<double> slope(static_cast<std::size_t>(visible));
     for (std::int64_t i = 0; i < visible; ++i) slope[static_cast<std::size_t>(i)] = static_cast<double>(model.visible_bias[i]) - base[i];
-    const DeviceBuffer<double> slopes = doubles(there.state, slope), bases = doubles(there.state, {base, base + visible});
-    const DeviceBuffer<double> steps = doubles(there.state, {betas, betas + n_betas});
-    const std::int64_t bytes = Chains<T>::bytes(there) + 8 * BitMatrix::words_for(visible) + 8;
+    const DeviceBuffer<double> slopes = on_the_device(there.state, slope.data(), visible), bases = on_the_device(there.state, base, visible);
+    const DeviceBuffer<double> steps = on_the_device(there.state, betas, n_betas);
+    const std::int64_t bytes = Chains<T>::bytes(there) + 8 * BitMatrix::words_for(visible) + Annealing<Chains<T>>::bytes;
     over_chains(context, bytes, n_runs, n_betas, [&](std::int64_t first, std::int64_t n, const auto& poll) {
-        Annealing<T> runs(context, there, bases.data(), slopes.data(), steps.data(), n, first, seed);
-        if (start) runs.start_at(start.rows_from(first, n));
+        const Chains<T> chains(there, n);
+        Annealing<Chains<T>> runs(context, chains, bases.data(), slopes.data(), steps.data(), first, seed);
+        if (start) chains.start_at(start.rows_from(first, n));
         else runs.start_by_draws({base, base + visible});
         runs.run(n_betas, poll, log_weights + first);
     });

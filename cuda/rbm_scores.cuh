@@ -41,6 +41,8 @@ struct Anneal {
     const T *visible_bias = nullptr, *hidden_bias = nullptr;
     Now* now = nullptr;
     T *visible_now = nullptr, *hidden_now = nullptr, *hidden_before = nullptr;  // the biases that the temperatures give
+    const double* slope = nullptr;   // D: visible_bias - base, as the weights have it
+    double* logs = nullptr;          // of n runs' weights, then 2 n more for what a step needs
 };
 // On to the next temperature.
 template <class T>

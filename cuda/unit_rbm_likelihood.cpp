@@ -1,107 +1,9 @@
 // Free energies and annealed importance sampling of a fitted RBM with units of any type on a GPU, as rbm_likelihood.cpp has those
 // of Bernoulli units.
-#include "graph.cuh"
-#include "rbm_scores.cuh"
 #include "unit_model.cuh"
 #include "unit_states.hpp"
 
 namespace harmonium::cuda {
-
-namespace {
-
-// Some of the runs of one call, the first of which is its `first`-th.
-template <class T>
-class UnitAnnealing {
-    using Now = typename Anneal<T>::Now;
-
-public:
-    UnitAnnealing(Context& context, const UnitModel<T>& model, const double* base, const double* slope, const double* betas, const T* exposure,
-                  std::int64_t n, std::int64_t first, std::uint64_t seed)
-        : context_(context), model_(model), chains_(model, n), slope_(slope), n_(n), first_(static_cast<std::uint32_t>(first)), seed_(seed),
-          now_(zeroed<Now>(model.state(), 1)), biases_(static_cast<std::size_t>(model.units(true) + 2 * model.units(false))),
-          exposure_(on_the_device(model.state(), exposure, n)),
-          logs_(zeroed<double>(model.state(), 3 * n)) {
-        anneal_.visible = model.units(true), anneal_.hidden = model.units(false);
-        anneal_.betas = betas, anneal_.base = base;
-        anneal_.visible_bias = model.bias(true), anneal_.hidden_bias = model.bias(false);
-        anneal_.now = now_.data();
-        anneal_.visible_now = biases_.data();
-        anneal_.hidden_now = biases_.data() + anneal_.visible;
-        anneal_.hidden_before = anneal_.hidden_now + anneal_.hidden;
-    }
-    ~UnitAnnealing() { CUDA_IGNORE(cudaStreamSynchronize(model_.state().stream)); }
-
-    void start_at(const States<T>& states) { chains_.start_at(context_, states); }
-    // From the base model, whose visible units are independent.
-    void start_by_draws(const std::vector<T>& base) {
-        chains_.forget(true);
-        copy_numbers<T>(model_.state(), base.data(), anneal_.visible, anneal_.visible_now);
-        draw(true, {Draw(seed_, Stream::start, 0)}, anneal_.visible_now, nullptr);
-    }
-
-    template <class Poll>
-    void run(std::int64_t n_betas, const Poll& poll, double* log_weights, Matrix<T> v) {
-        for (std::int64_t k = 1; k < n_betas; ++k) {
-            poll(k);
-            replay_.queue(model_.state().stream, [&] { step(); });
-        }
-        copy_numbers<double>(model_.state(), logs_.data(), n_, log_weights);
-        if (v) copy_rows(model_.state(), chains_.states(true), v);
-        context_.synchronize();
-    }
-
-private:
-    void step() {
-        const Now* now = now_.data();
-        double *logs = logs_.data(), *log_now = logs + n_, *log_before = log_now + n_;
-        next_temperature(model_.state(), anneal_);
-        chains_.activate(false);
-        UnitDraw<T> before;
-        before.activation = chains_.activation(false);
-        before.bias = anneal_.hidden_before;
-        before.scale_now = &now->scale_before;
-        before.exposure = exposure_.data();
-        before.log_normaliser = log_before;
-        draw_units(model_.state(), model_.layer(false), before);
-        draw(false, {seed_, Stream::hidden, &now->step}, anneal_.hidden_now, &now->scale, log_now);
-        RowTerms<T> terms;
-        terms.x.numbers = chains_.states(true);
-        terms.rows = n_, terms.units = anneal_.visible;
-        terms.slope = slope_;
-        terms.share = &now->difference;
-        terms.plus = log_now, terms.minus = log_before;
-        terms.add = true;
-        terms.out = logs;
-        row_terms(model_.state(), terms);
-        chains_.activate(true);
-        draw(true, {seed_, Stream::visible, &now->step}, anneal_.visible_now, &now->scale);
-    }
-    void draw(bool of_visible, const StepDraw& numbers, const T* bias, const T* scale, double* log_normaliser = nullptr) {
-        UnitDraw<T> draw;
-        draw.draw = numbers;
-        draw.first_row = first_;
-        draw.bias = bias;
-        draw.scale_now = scale;
-        draw.exposure = exposure_.data();
-        draw.log_normaliser = log_normaliser;
-        chains_.draw(of_visible, draw);
-    }
-
-    Context& context_;
-    const UnitModel<T>& model_;
-    UnitChains<T> chains_;
-    const double* slope_;
-    std::int64_t n_;
-    std::uint32_t first_;
-    std::uint64_t seed_;
-    DeviceBuffer<Now> now_;
-    DeviceBuffer<T> biases_, exposure_;
-    DeviceBuffer<double> logs_;  // of the weights; of the hidden layer's integrals at a temperature and at the one before
-    Anneal<T> anneal_;
-    Replay replay_;
-};
-
-}  // namespace
 
 template <class T>
 void rbm_free_energy(Context& context, const UnitRbm<T>& model, const UnitData<T>& v, double* out) {
@@ -183,12 +85,16 @@ void rbm_anneal(Context& context, const UnitRbm<T>& model, const double* base, c
     }
     const DeviceBuffer<double> slope = on_the_device(there.state(), slopes.data(), visible), bases = on_the_device(there.state(), base, visible);
     const DeviceBuffer<double> steps = on_the_device(there.state(), betas, n_betas);
-    const std::int64_t bytes = UnitChains<T>::bytes(there) + 32;
+    const std::int64_t bytes = UnitChains<T>::bytes(there) + static_cast<std::int64_t>(sizeof(T)) + Annealing<UnitChains<T>>::bytes;
     over_chains(context, bytes, n_runs, n_betas, [&](std::int64_t first, std::int64_t n, const auto& poll) {
-        UnitAnnealing<T> runs(context, there, bases.data(), slope.data(), steps.data(), start.exposure ? start.exposure + first : nullptr, n, first, seed);
-        if (start.states.rows() > 0) runs.start_at(start.states.rows_from(first, n));
+        UnitChains<T> chains(there, n);
+        if (start.exposure) chains.expose(start.exposure + first);
+        Annealing<UnitChains<T>> runs(context, chains, bases.data(), slope.data(), steps.data(), first, seed);
+        if (start.states.rows() > 0) chains.start_at(context, start.states.rows_from(first, n));
         else runs.start_by_draws(narrow);
-        runs.run(n_betas, poll, log_weights + first, v ? v.rows_from(first, n) : v);
+        runs.run(n_betas, poll, log_weights + first);
+        if (v) copy_rows(there.state(), chains.states(true), v.rows_from(first, n));
+        context.synchronize();
     });
 }
 

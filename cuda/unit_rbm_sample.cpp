@@ -1,83 +1,10 @@
 // Conditionals and chains of a fitted RBM with units of any type on a GPU, as rbm_sample.cpp has those of Bernoulli units.
-#include "graph.cuh"
-#include "rbm_scores.cuh"
 #include "unit_chains.cuh"
 #include "unit_model.cuh"
 
 namespace harmonium::cuda {
 
 namespace {
-
-// Some of the chains of one call, the first of which is its `first`-th.
-template <class T>
-class UnitGibbs {
-public:
-    UnitGibbs(Context& context, const UnitModel<T>& model, std::int64_t n, std::int64_t first, std::uint64_t seed, const T* exposure,
-              ConstBitMatrix mask, Matrix<const T> values)
-        : context_(context), model_(model), chains_(model, n), first_(static_cast<std::uint32_t>(first)), seed_(seed),
-          steps_(zeroed<std::uint64_t>(model.state(), 1)), exposure_(on_the_device(model.state(), exposure, n)) {
-        if (!mask) return;
-        words_ = DeviceBuffer<std::uint64_t>(static_cast<std::size_t>(n * mask.words()));
-        numbers_ = DeviceBuffer<T>(static_cast<std::size_t>(n * mask.cols));
-        copy_rows(model.state(), Matrix<const std::uint64_t>(mask.data, n, mask.words(), mask.stride), Matrix<std::uint64_t>(words_.data(), n, mask.words()));
-        const Matrix<T> there(numbers_.data(), n, mask.cols);
-        copy_rows(model.state(), values, there);
-        mask_ = {words_.data(), n, mask.cols};
-        values_ = there;
-    }
-    ~UnitGibbs() { CUDA_IGNORE(cudaStreamSynchronize(model_.state().stream)); }
-
-    // poll: told about every step.
-    template <class Poll>
-    void run(const States<T>& start, bool from_hidden, std::int64_t n_steps, const Poll& poll, Matrix<T> v) {
-        const Matrix<T> activation = chains_.activation(from_hidden);
-        const std::int64_t piece = rows_at_a_time(start.rows(), static_cast<std::int64_t>(sizeof(T)) * 2 * start.cols());
-        poll(0);
-        over_rows(context_, start, piece, [&](const LayerRows<T>& rows, std::int64_t at) {
-            model_.activate(rows, from_hidden, activation.rows_from(at, std::min(piece, start.rows() - at)));
-        });
-        if (!from_hidden) {
-            draw(false);
-            chains_.activate(true);
-        }
-        draw(true);
-        count_step(model_.state(), steps_.data());
-        for (std::int64_t step = 1; step < n_steps; ++step) {
-            poll(step);
-            replay_.queue(model_.state().stream, [&] {
-                for (const bool of_visible : {false, true}) {
-                    chains_.activate(of_visible);
-                    draw(of_visible);
-                }
-                count_step(model_.state(), steps_.data());
-            });
-        }
-        copy_rows(model_.state(), chains_.states(true), v);
-        context_.synchronize();
-    }
-
-private:
-    void draw(bool of_visible) {
-        UnitDraw<T> draw;
-        draw.draw = {seed_, of_visible ? Stream::visible : Stream::hidden, steps_.data()};
-        draw.first_row = first_;
-        draw.bias = model_.bias(of_visible);
-        draw.exposure = exposure_.data();
-        if (of_visible) draw.mask = mask_, draw.values = values_;
-        chains_.draw(of_visible, draw);
-    }
-
-    Context& context_;
-    const UnitModel<T>& model_;
-    UnitChains<T> chains_;
-    std::uint32_t first_;
-    std::uint64_t seed_;
-    DeviceBuffer<std::uint64_t> steps_, words_;
-    DeviceBuffer<T> exposure_, numbers_;
-    ConstBitMatrix mask_;
-    Matrix<const T> values_;
-    Replay replay_;
-};
 
 // Some of the chains at all temperatures, of each as many; a step works on them together.
 template <class T>
@@ -166,9 +93,12 @@ void rbm_gibbs(Context& context, const UnitRbm<T>& model, const UnitData<T>& sta
     const UnitModel<T> there(context, model);
     const std::int64_t kept = mask ? 8 * mask.words() + static_cast<std::int64_t>(sizeof(T)) * mask.cols : 0;
     over_chains(context, UnitChains<T>::bytes(there) + kept + 8, v.rows, n_steps, [&](std::int64_t first, std::int64_t n, const auto& poll) {
-        UnitGibbs<T>(context, there, n, first, seed, start.exposure ? start.exposure + first : nullptr, mask ? mask.rows_from(first, n) : mask,
-                     mask ? values.rows_from(first, n) : values)
-            .run(start.states.rows_from(first, n), from_hidden, n_steps, poll, v.rows_from(first, n));
+        UnitChains<T> chains(there, n);
+        if (start.exposure) chains.expose(start.exposure + first);
+        if (mask) chains.clamp(mask.rows_from(first, n), values.rows_from(first, n));
+        Gibbs<UnitChains<T>>(context, chains, first, seed).run(start.states.rows_from(first, n), from_hidden, n_steps, poll);
+        copy_rows(there.state(), chains.states(true), v.rows_from(first, n));
+        context.synchronize();
     });
 }
 
