@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "aligned.hpp"
+#include "enumeration.hpp"
 #include "harmonium/bernoulli.hpp"
 #include "harmonium/binary_gemm.hpp"
 #include "harmonium/error.hpp"
@@ -162,22 +163,15 @@ struct PanelModel {
     Conditional<T> visible() const { return {&model.visible, weights.panels, true, model.visible_bias}; }
 };
 
-// States first, first + 1, ... of a layer of bernoulli and categorical units: their digits in mixed base are the units' states.
+// States first, first + 1, ... of a layer of bernoulli and categorical units, as set_units numbers them.
 inline void enumerate_states(const Layer& layer, std::int64_t first, BitMatrix bits) {
+    struct Row {
+        std::uint64_t* words;
+        void set(std::int64_t j) const { words[j / 64] |= std::uint64_t(1) << (j % 64); }
+    };
     for (std::int64_t i = 0; i < bits.rows; ++i) {
-        std::int64_t rest = first + i;
         std::fill(bits.row(i), bits.row(i) + bits.words(), 0);
-        const auto set = [&](std::int64_t j) { bits.row(i)[j / 64] |= std::uint64_t(1) << (j % 64); };
-        for (const UnitGroup& group : layer.groups) {
-            if (group.type == UnitType::categorical) {
-                set(group.first + rest % group.count);
-                rest /= group.count;
-                continue;
-            }
-            for (std::int64_t j = group.first; j < group.first + group.count; ++j, rest /= 2) {
-                if (rest % 2) set(j);
-            }
-        }
+        set_units(layer.groups.data(), static_cast<std::int64_t>(layer.groups.size()), first + i, Row{bits.row(i)});
     }
 }
 
