@@ -175,6 +175,21 @@ inline void enumerate_states(const Layer& layer, std::int64_t first, BitMatrix b
     }
 }
 
+// The layer whose states training by enumeration goes through: the one with fewer.
+struct Enumeration {
+    bool hidden = false;
+    std::int64_t states = 0;
+
+    Enumeration(const Layer& visible, const Layer& hidden_layer) {
+        constexpr std::int64_t most = std::int64_t(1) << 14;
+        const std::int64_t of_visible = count_states(visible), of_hidden = count_states(hidden_layer);
+        hidden = of_hidden > 0 && (of_hidden <= of_visible || of_visible == 0);
+        states = hidden ? of_hidden : of_visible;
+        require(states > 0 && states <= most, "RBM: method=\"exact\" enumerates a layer of bernoulli or categorical units, "
+                "the smaller one has ", states == 0 ? "too many or real" : message(states), " states, at most ", most, " are possible");
+    }
+};
+
 // Biases at which independent units have these means.
 template <class T>
 void base_biases(const Layer& layer, const T* means, T* out) {
