@@ -95,12 +95,12 @@ def test_ways_of_training(kind, parameters, dtype, weighted, gpu):
 
 @pytest.mark.parametrize("kind", EXACT, ids=str)
 def test_exact_gradients(kind, gpu):
-    """With one chain, batches of one row and a last batch that is short; with few hidden units their states are fewer."""
+    """Batches of one row and a short last one, one chain and many; states of either layer are the fewer."""
     X = random_data(kind, 45).astype(np.float32)
     if kind is WORDS:  # of several sizes, some of them empty
         X *= np.random.default_rng(2).integers(0, 5, (45, 1))
     for n_hidden in (2, 7):
-        cpu, there = both(kind, X, method="exact", n_hidden=n_hidden, n_chains=150, learning_rate=0.1)
+        _, there = both(kind, X, method="exact", n_hidden=n_hidden, n_chains=150, learning_rate=0.1)
         assert there.h_samples_.any(axis=0).all() and (there.h_samples_[1:] != there.h_samples_[0]).any()
     both(kind, X[:3], method="exact", n_hidden=5, n_chains=1, batch_size=1, centering=False)
 
@@ -169,7 +169,7 @@ def test_bad_input_is_refused_as_on_the_cpu(gpu):
         assert messages[0] == messages[1] == messages[2]
     X = np.random.default_rng(0).random((20, 15)) < 0.5
     for device in ("cpu", "cuda"):
-        with pytest.raises(ValueError, match="enumerates a layer .* 32768 states, at most 16384 are possible"):
+        with pytest.raises(ValueError, match=r"enumerates a layer .* 32768 states, at most 16384 are possible"):
             RBM(15, method="exact", device=device).fit(X)
 
 
