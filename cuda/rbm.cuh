@@ -1,6 +1,7 @@
 #pragma once
 
 #include "harmonium/rbm.hpp"
+#include "smaller_layer.hpp"
 
 namespace harmonium::cuda {
 
@@ -16,6 +17,7 @@ void rbm_free_energy(Context& context, const Rbm<T>& model, const States<T>& v, 
 template <class T>
 void rbm_pseudo_log_likelihood(Context& context, const Rbm<T>& model, const States<T>& v, double* out, const std::int64_t* units,
                                std::int64_t n_units);
+double rbm_log_partition(Context& context, const SmallerLayer& layer);
 template <class T>
 void rbm_anneal(Context& context, const Rbm<T>& model, const double* base, const double* betas, std::int64_t n_betas,
                 ConstBitMatrix start, std::uint64_t seed, std::int64_t n_runs, double* log_weights);

@@ -29,21 +29,22 @@ def check_log_z(value, expected):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("scale", [0.0, 0.1, 1.0, 10.0])
 @pytest.mark.parametrize("shape", [(12, 8), (8, 12), (1, 1), (1, 9), (17, 3), (11, 11)])
-def test_log_partition_is_the_sum_over_all_states(shape, scale, dtype):
+def test_log_partition_is_the_sum_over_all_states(shape, scale, dtype, device):
     parameters = draw_parameters(*shape, scale, dtype=dtype)
-    log_z = machine(*parameters).log_partition()
+    log_z = machine(*parameters, device=device.name).log_partition()
     check_log_z(log_z.value, reference.log_partition(*widened(parameters)))
     assert log_z == LogPartition(log_z.value, 0.0, log_z.value, log_z.value, np.inf, "exact")
-    assert machine(*parameters).log_partition("exact") == log_z
+    assert machine(*parameters, device=device.name).log_partition("exact") == log_z
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("scale", [50.0, 200.0, 3000.0])
 @pytest.mark.parametrize("shape", [(12, 8), (8, 12), (5, 14)])
-def test_log_partition_of_large_weights(shape, scale, dtype):
+def test_log_partition_of_large_weights(shape, scale, dtype, device):
     """Products of exponentials leave the range of a double on the way, log Z does not."""
     parameters = draw_parameters(*shape, scale, dtype=dtype)
-    check_log_z(machine(*parameters).log_partition().value, reference.log_partition(*widened(parameters)))
+    log_z = machine(*parameters, device=device.name).log_partition()
+    check_log_z(log_z.value, reference.log_partition(*widened(parameters)))
 
 
 def pairs(n, extra=0, seed=0):
@@ -68,7 +69,7 @@ def test_log_partition_enumerates_25_units_and_no_more():
 
 @pytest.mark.parametrize("scale", [0.5, 30.0, 65.0])
 @pytest.mark.parametrize("shape", [(50, 5), (5, 50)])
-def test_log_partition_enumerates_the_smaller_layer(shape, scale):
+def test_log_partition_enumerates_the_smaller_layer(shape, scale, device):
     """50 units on either side of 5 are no obstacle, nor that products of their factors overflow."""
     for W, b, c in (draw_parameters(*shape, scale), [np.abs(part) for part in draw_parameters(*shape, scale)]):
         few = reference.all_states(5)
@@ -76,7 +77,7 @@ def test_log_partition_enumerates_the_smaller_layer(shape, scale):
             expected = reference.logsumexp(-reference.free_energy(W.T, c, b, few))
         else:
             expected = reference.logsumexp(-reference.free_energy(W, b, c, few))
-        check_log_z(machine(W, b, c).log_partition().value, expected)
+        check_log_z(machine(W, b, c, device=device.name).log_partition().value, expected)
 
 
 # -- free energy and likelihood ------------------------------------------------------------------------------------

@@ -187,28 +187,36 @@ def test_annealing_finds_the_partition_function():
 
 @needs_gpu
 def test_the_methods_of_a_fitted_model_run_on_its_device(monkeypatch):
-    """Each calls the core once with the device's name; the mean over all rows of what is scored is the same."""
+    """Each calls the core with the device's name; the mean over all rows of what is scored is the same."""
     seen = []
-    for name in ("rbm_probability", "rbm_gibbs", "rbm_free_energy", "rbm_pseudo_log_likelihood", "rbm_anneal"):
+    for name in (
+        "rbm_probability",
+        "rbm_gibbs",
+        "rbm_free_energy",
+        "rbm_pseudo_log_likelihood",
+        "rbm_log_partition",
+        "rbm_anneal",
+    ):
         call = getattr(_core, name)
         monkeypatch.setattr(
             _core, name, lambda *given, call=call, name=name: seen.append((name, given[-1])) or call(*given)
         )
     rbm = machine(*draw_parameters(9, 5), device="cuda")
     v = np.random.default_rng(0).random((6, 9)) < 0.5
-    for method, expected in (
+    for method, *expected in (
         (lambda: rbm.transform(v), "rbm_probability"),
         (lambda: rbm.inverse_transform(v[:, :5]), "rbm_probability"),
         (lambda: rbm.gibbs(v), "rbm_gibbs"),
         (lambda: rbm.sample(3, n_steps=1), "rbm_gibbs"),
         (lambda: rbm.free_energy(v), "rbm_free_energy"),
         (lambda: rbm.score_samples(v), "rbm_pseudo_log_likelihood"),
-        (lambda: rbm.log_likelihood(v), "rbm_free_energy"),
+        (lambda: rbm.log_partition("exact"), "rbm_log_partition"),
+        (lambda: rbm.log_likelihood(v), "rbm_log_partition", "rbm_free_energy"),
         (lambda: rbm.log_partition("ais", n_runs=2, n_betas=2), "rbm_anneal"),
     ):
         seen.clear()
         method()
-        assert seen == [(expected, "cuda:0")]
+        assert seen == [(name, "cuda:0") for name in expected]
 
 
 @pytest.mark.parametrize("form", ["bits", "grey"])

@@ -6,6 +6,8 @@
 
 namespace harmonium {
 
+constexpr double padding_activation = -1e4;  // a padded unit is never on: its softplus and its sigmoid are 0
+inline std::int64_t padded_length(std::int64_t n) { return (n + 15) / 16 * 16; }
 constexpr double largest_ratio = 15;  // above this |W|, exp(-|W|) - 1 loses more than 9 digits of 1 + p r
 
 // Of the visible units that a pseudo-likelihood sums over.

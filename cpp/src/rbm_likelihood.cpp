@@ -14,16 +14,14 @@
 #include "harmonium/math.hpp"
 #include "harmonium/pack.hpp"
 #include "likelihood_kernels.hpp"
+#include "smaller_layer.hpp"
 
 namespace harmonium {
 
 namespace {
 
-constexpr double padding_activation = -1e4;  // a padded unit is never on: its softplus and its sigmoid are 0
 constexpr double largest_odds = 600;
 constexpr std::int64_t rows_together = 8;    // whose pseudo-likelihoods share each fetch of the weights
-
-std::int64_t padded(std::int64_t n) { return (n + 15) / 16 * 16; }
 
 // b.x per row, in double.
 template <class T>
@@ -89,7 +87,7 @@ template <class T>
 void rbm_pseudo_log_likelihood(Context& context, const Rbm<T>& model, const States<T>& v, double* out,
                                const std::int64_t* units, std::int64_t n_units) {
     constexpr std::int64_t step = 256;
-    const std::int64_t visible = model.visible(), hidden = model.hidden(), length = padded(hidden);
+    const std::int64_t visible = model.visible(), hidden = model.hidden(), length = padded_length(hidden);
     require(v.cols() == visible, "RBM: X has ", v.cols(), " columns, the model has ", visible);
     if constexpr (built_with_cuda) {
         if (context.cuda()) return cuda::rbm_pseudo_log_likelihood(context, model, v, out, units, n_units);
@@ -178,38 +176,16 @@ void rbm_pseudo_log_likelihood(Context& context, const Rbm<T>& model, const Stat
 template <class T>
 double rbm_log_partition(Context& context, const Rbm<T>& model) {
     constexpr std::int64_t inner = 10;  // units of a task: 2^10 multiplications in a row keep 12 digits
-    const bool by_hidden = model.hidden() <= model.visible();
-    const std::int64_t units = by_hidden ? model.hidden() : model.visible();
-    const std::int64_t others = by_hidden ? model.visible() : model.hidden(), length = padded(others);
-    require(units <= max_enumerated_units, "log_partition: the smaller layer has ", units, " units, ",
-            max_enumerated_units, " can be enumerated; use method=\"ais\"");
-    require_cpu(context, "rbm_log_partition");
-    const T* unit_bias = by_hidden ? model.hidden_bias : model.visible_bias;
-    const T* other_bias = by_hidden ? model.visible_bias : model.hidden_bias;
-
-    std::vector<double> bias(unit_bias, unit_bias + units), start(length, padding_activation);
-    AlignedVector<double> rows(units * length, 0.0), up(units * length), down(units * length);
-    std::copy(other_bias, other_bias + others, start.begin());
-    for (std::int64_t k = 0; k < units; ++k) {
-        for (std::int64_t j = 0; j < others; ++j) {
-            rows[k * length + j] = static_cast<double>(by_hidden ? model.weights.row(j)[k] : model.weights.row(k)[j]);
-        }
+    SmallerLayer layer(model);
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) return cuda::rbm_log_partition(context, layer);
     }
-    // The largest |activation| any state can reach decides whether its exp, and products of such, fit a double.
-    double reach = 0;
-    for (std::int64_t j = 0; j < others; ++j) {
-        double high = start[j], low = start[j];
-        for (std::int64_t k = 0; k < units; ++k) {
-            high += std::max(rows[k * length + j], 0.0);
-            low += std::min(rows[k * length + j], 0.0);
-        }
-        reach = std::max({reach, high, -low});
-    }
+    const std::int64_t units = layer.units, length = layer.length;
     const auto& kernels = likelihood_kernels<double>();
-    const bool by_odds = reach < largest_odds;
-    const int every = static_cast<int>(std::max(1.0, std::min(1e6, 700.0 / (reach + 0.7))));
-    kernels.exp_minus(rows.data(), units * length, 1, 0, up.data());
-    kernels.exp_minus(rows.data(), units * length, -1, 0, down.data());
+    const bool by_odds = layer.reach < largest_odds;
+    AlignedVector<double> up(layer.rows.size()), down(layer.rows.size());
+    kernels.exp_minus(layer.rows.data(), units * length, 1, 0, up.data());
+    kernels.exp_minus(layer.rows.data(), units * length, -1, 0, down.data());
 
     const int low = static_cast<int>(std::min(inner, units));
     const std::int64_t tasks = std::int64_t(1) << (units - low);
@@ -220,25 +196,22 @@ double rbm_log_partition(Context& context, const Rbm<T>& model) {
         context.poll(static_cast<double>(from) / static_cast<double>(tasks));
         context.parallel_for(std::min(between_polls, tasks - from), [&](std::int64_t task, int worker) {
             double* a = context.scratch<double>(worker);
-            std::copy(start.begin(), start.end(), a);
+            std::copy(layer.start.begin(), layer.start.end(), a);
             double bias_sum = 0;
             for (std::uint64_t on = static_cast<std::uint64_t>(from + task); on; on &= on - 1) {
                 const int k = low + __builtin_ctzll(on);
-                bias_sum += bias[k];
-                for (std::int64_t j = 0; j < others; ++j) a[j] += rows[k * length + j];
+                bias_sum += layer.bias[static_cast<std::size_t>(k)];
+                for (std::int64_t j = 0; j < layer.others; ++j) a[j] += layer.row(k)[j];
             }
             if (by_odds) {
                 kernels.exp_minus(a, length, 1, 0, a);
-                parts[from + task] = kernels.gray(low, bias.data(), up.data(), down.data(), bias_sum, a, length, every);
+                parts[from + task] = kernels.gray(low, layer.bias.data(), up.data(), down.data(), bias_sum, a, length, layer.factors());
             } else {
-                parts[from + task] = kernels.gray_any(low, bias.data(), rows.data(), bias_sum, a, length);
+                parts[from + task] = kernels.gray_any(low, layer.bias.data(), layer.rows.data(), bias_sum, a, length);
             }
         });
     }
-    double largest = parts[0].largest, sum = 0;
-    for (const LogSum& part : parts) largest = std::max(largest, part.largest);
-    for (const LogSum& part : parts) sum += part.sum * exp(part.largest - largest);
-    return largest + log(sum);
+    return log_of_sum(parts);
 }
 
 double rbm_base_log_partition(const double* base, std::int64_t visible, std::int64_t hidden) {

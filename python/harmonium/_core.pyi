@@ -142,7 +142,9 @@ def rbm_free_energy(
 def rbm_pseudo_log_likelihood(
     weights: Array, visible_bias: Array, hidden_bias: Array, v: States, device: str = "cpu"
 ) -> Array: ...
-def rbm_log_partition(weights: Array, visible_bias: Array, hidden_bias: Array, progress: Progress) -> float: ...
+def rbm_log_partition(
+    weights: Array, visible_bias: Array, hidden_bias: Array, progress: Progress, device: str = "cpu"
+) -> float: ...
 def rbm_anneal(
     weights: Array,
     visible_bias: Array,

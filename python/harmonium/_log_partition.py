@@ -83,9 +83,9 @@ def schedule(n_betas: int) -> np.ndarray:
     )
 
 
-def exact(model: Model, progress: Progress) -> LogPartition:
+def exact(model: Model, progress: Progress, device: str) -> LogPartition:
     """By summing over all states of the smaller layer."""
-    value = _core.rbm_log_partition(*model, progress)
+    value = _core.rbm_log_partition(*model, progress, device)
     return LogPartition(value, 0.0, value, value, np.inf, "exact")
 
 

@@ -144,7 +144,7 @@ class ScoringRBM(SamplingRBM):
         Parameters
         ----------
         method : {"auto", "exact", "ais", "reverse_ais", "bracket"}, default="auto"
-            exact: sum over all states of the smaller layer, which may have 25 units; on the CPU.
+            exact: sum over all states of the smaller layer, which may have 25 units.
             ais: annealed importance sampling (Neal 2001; Salakhutdinov and Murray 2008) up from independent
             units with the data's base rates. Its weights are right on average, so log Z comes out too low more
             often than too high, and likelihoods too good.
@@ -169,10 +169,10 @@ class ScoringRBM(SamplingRBM):
         who = f"{type(self).__name__}.log_partition"
         steps = self._check_partition(who, method, n_runs, n_betas, betas)
         model = self._model()
+        device = self._device()  # refused before anything is drawn
         if method == "exact" or (method == "auto" and min(model[0].shape) <= _log_partition.MAX_ENUMERATED):
             with progress_bar(who, self.verbose) as progress:
-                return _log_partition.exact(model, progress)
-        self._device()  # refused before anything is drawn
+                return _log_partition.exact(model, progress, device)
         seed = self._draw_seed(random_state)
         if method != "bracket":
             return self._annealed(method == "reverse_ais", model, steps, n_runs, seed)

@@ -122,10 +122,11 @@ void pseudo_log_likelihood(Context& context, const Rbm<T>& model, const States<T
 
 template <class T>
 double log_partition(const Array<T>& weights, const Array<T>& visible_bias, const Array<T>& hidden_bias,
-                     const py::object& progress) {
+                     const py::object& progress, const std::string& device) {
     const Rbm<T> model = model_of(weights, visible_bias, hidden_bias);
+    const Device where = device_of(device);
     py::gil_scoped_release release;
-    InterruptibleContext context(progress);
+    InterruptibleContext context(progress, 0, where);
     return rbm_log_partition(context, model);
 }
 
@@ -166,7 +167,7 @@ void bind_typed(py::module_& m) {
     m.def("rbm_free_energy", &score<T, &rbm_free_energy<T>>, weights, visible_bias, hidden_bias, py::arg("v"), device);
     m.def("rbm_pseudo_log_likelihood", &score<T, &pseudo_log_likelihood<T>>, weights, visible_bias, hidden_bias,
           py::arg("v"), device);
-    m.def("rbm_log_partition", &log_partition<T>, weights, visible_bias, hidden_bias, py::arg("progress"));
+    m.def("rbm_log_partition", &log_partition<T>, weights, visible_bias, hidden_bias, py::arg("progress"), device);
     m.def("rbm_anneal", &anneal<T>, weights, visible_bias, hidden_bias, exactly("base"), exactly("betas"), py::arg("start"),
           py::arg("seed"), py::arg("n_runs"), py::arg("progress"), device);
 }

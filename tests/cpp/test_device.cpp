@@ -8,7 +8,6 @@
 #include "harmonium/gemm.hpp"
 #include "harmonium/pack.hpp"
 #include "harmonium/random.hpp"
-#include "harmonium/rbm_likelihood.hpp"
 
 #include "check.hpp"
 #include "cuda/binary_gemm.cuh"
@@ -209,12 +208,12 @@ void test_device() {
     CHECK_THROWS(std::invalid_argument, "no CUDA kernel", on_gpu.parallel_for(1, [](std::int64_t, int) {}));
     // Whatever they would read is on the GPU.
     const OnDevice<float> numbers(on_gpu, 12);
-    const Rbm<float> model{numbers.view(2, 3), numbers.memory.data(), numbers.memory.data()};
-    CHECK_THROWS(std::invalid_argument, "rbm_log_partition: it has no CUDA kernel", rbm_log_partition<float>(on_gpu, model));
     const std::vector<std::int64_t> none(3);
     const SparseRows<float> codes{none.data(), nullptr, numbers.memory.data(), 2, 0};
     CHECK_THROWS(std::invalid_argument, "binary_gemm of sparse rows: it has no CUDA kernel",
                  binary_gemm<float>(on_gpu, States<float>(codes), Matrix<const float>(), false, false, numbers.view(2, 0)));
+    CHECK_THROWS(std::invalid_argument, "binary_gemm of panels: it has no CUDA kernel",
+                 binary_gemm<float>(on_gpu, States<float>(codes), Panels<const float>(), false, false, Panels<float>(numbers.memory.data(), 2, 0)));
     CHECK_THROWS(std::runtime_error, "there is no GPU 63", Context(Device{Device::Kind::cuda, 63}));
     CHECK_THROWS(OutOfDeviceMemory, "streamed in batches", cuda::DeviceBuffer<char>(std::size_t(1) << 50));
 }

@@ -1,4 +1,5 @@
 // Sampling and scoring by a fitted RBM on a GPU, or on the emulated one, against the CPU's.
+#include <cmath>
 #include <stdexcept>
 
 #include "check.hpp"
@@ -120,6 +121,22 @@ void test_annealing(Context& cpu, Context& on_gpu) {
 }
 
 template <class T>
+void test_enumeration(Context& cpu, Context& on_gpu) {
+    // Either layer the smaller one, of less units than a tile's states and more, the other of more units than a tile is deep.
+    const std::int64_t shapes[][2] = {{1, 1}, {70, 1}, {1, 9}, {12, 9}, {9, 20}, {13, 13}};
+    for (const auto& shape : shapes) {
+        for (const double scale : {1.0, 30.0, 1000.0}) {  // by odds many factors at a time, by odds few, by exponentials
+            Model<T> model(shape[0], shape[1], 50, scale);
+            const double actual = rbm_log_partition<T>(on_gpu, model.view()), expected = rbm_log_partition<T>(cpu, model.view());
+            CHECK_NEAR(actual, expected, 4e-12 + 8 * eps<double> * std::abs(expected));
+            CHECK(rbm_log_partition<T>(on_gpu, model.view()) == actual);
+        }
+    }
+    Model<T> large(26, 30, 50);
+    CHECK_THROWS(std::invalid_argument, "the smaller layer has 26 units, 25 can be enumerated", rbm_log_partition<T>(on_gpu, large.view()));
+}
+
+template <class T>
 void test_no_rows(Context& on_gpu) {
     Model<T> model(visible, hidden, 50);
     Bits none(0, visible);
@@ -146,6 +163,8 @@ void test_interruption() {
     CHECK_THROWS(Interrupted, "interrupted", rbm_gibbs<float>(on_gpu, model.view(), start.view(), false, 1000000000, 0, {}, {}, v.view()));
     CHECK(share >= 0 && share <= 1);
     for (const std::uint64_t word : v.words) CHECK(word == 0);
+    Model<float> small(30, 9, 50);
+    CHECK_THROWS(Interrupted, "interrupted", rbm_log_partition<float>(on_gpu, small.view()));
 }
 
 #if defined(HARMONIUM_EMULATE)
@@ -163,11 +182,14 @@ void test_pieces() {
         return out;
     };
     sample(whole);
+    Model<float> enumerated(14, 20, 50);
+    const auto sum = [&] { return rbm_log_partition<float>(on_gpu, enumerated.view()); };
     const std::vector<double> scores = score(), logs = annealed(on_gpu, model, true, many);
+    const double log_z = sum();
     harmonium_emulate::set_memory_limit(harmonium_emulate::memory_in_use() + (80 << 10));
     sample(pieces);
     CHECK(pieces.words == whole.words);
-    CHECK(score() == scores && annealed(on_gpu, model, true, many) == logs);
+    CHECK(score() == scores && annealed(on_gpu, model, true, many) == logs && sum() == log_z);
     harmonium_emulate::set_memory_limit(harmonium_emulate::memory_in_use() + 1024);
     CHECK_THROWS(OutOfDeviceMemory, "bytes more were asked for", sample(pieces));
     harmonium_emulate::set_memory_limit(std::size_t(2) << 30);
@@ -208,6 +230,7 @@ void test_faults() {
         return pseudo;
     });
     fail_calls(on_gpu, 3, [&] { return annealed(on_gpu, model, true, 5); });
+    fail_calls(on_gpu, 3, [&] { return rbm_log_partition<float>(on_gpu, model.view()); });
 }
 #endif
 
@@ -218,6 +241,7 @@ void all() {
     test_gibbs<T>(cpu, on_gpu);
     test_scores<T>(cpu, on_gpu);
     test_annealing<T>(cpu, on_gpu);
+    test_enumeration<T>(cpu, on_gpu);
     test_no_rows<T>(on_gpu);
 }
 

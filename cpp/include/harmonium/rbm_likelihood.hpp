@@ -21,8 +21,9 @@ void rbm_pseudo_log_likelihood(Context& context, const Rbm<T>& model, const Stat
 
 constexpr int max_enumerated_units = 25;
 
-// log Z by summing over all states of the smaller layer in Gray code order, the other summed analytically. In double,
-// relative error of Z about 1e-12. On a CPU. Throws std::invalid_argument where both layers have more than max_enumerated_units.
+// log Z by summing over all states of the smaller layer, the other summed analytically. In double, relative error of Z about
+// 1e-12; a GPU's sums come in an order of their own. Throws std::invalid_argument where both layers have more than
+// max_enumerated_units.
 template <class T>
 double rbm_log_partition(Context& context, const Rbm<T>& model);
 
