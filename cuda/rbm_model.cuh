@@ -95,11 +95,11 @@ void over_rows(Context& context, const States<T>& x, std::int64_t at_a_time, con
 }
 
 // As many rows as fill a GPU, but not its memory, where each takes so many bytes beside those of X.
-inline std::int64_t rows_at_a_time(std::int64_t rows, std::int64_t bytes_of_row) {
+inline std::int64_t rows_at_a_time(std::int64_t rows, std::int64_t bytes_of_row, std::int64_t at_most = 4096) {
     std::size_t free = 0, total = 0;
     CUDA_CHECK(cudaMemGetInfo(&free, &total));
-    const std::int64_t most = std::min(std::int64_t(256) << 20, static_cast<std::int64_t>(free / 4));
-    return std::clamp<std::int64_t>(most / std::max<std::int64_t>(bytes_of_row, 1), 1, std::clamp<std::int64_t>(rows, 1, 4096));
+    const std::int64_t bytes = std::min(std::int64_t(256) << 20, static_cast<std::int64_t>(free / 4));
+    return std::clamp<std::int64_t>(bytes / std::max<std::int64_t>(bytes_of_row, 1), 1, std::clamp<std::int64_t>(rows, 1, at_most));
 }
 
 }  // namespace harmonium::cuda

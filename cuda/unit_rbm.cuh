@@ -15,6 +15,8 @@ void rbm_free_energy(Context& context, const UnitRbm<T>& model, const UnitData<T
 template <class T>
 void rbm_pseudo_log_likelihood(Context& context, const UnitRbm<T>& model, const UnitData<T>& v, double* out);
 template <class T>
+void rbm_enumerate(Context& context, const UnitRbm<T>& model, bool hidden, std::int64_t first, std::int64_t count, double* own, double* others);
+template <class T>
 void rbm_anneal(Context& context, const UnitRbm<T>& model, const double* base, const double* betas, std::int64_t n_betas,
                 const UnitData<T>& start, std::uint64_t seed, std::int64_t n_runs, double* log_weights, Matrix<T> v);
 template <class T>

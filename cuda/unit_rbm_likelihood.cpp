@@ -1,5 +1,6 @@
-// Free energies and annealed importance sampling of a fitted RBM with units of any type on a GPU, as rbm_likelihood.cpp has those
+// Free energies, sums over states of a layer and annealed importance sampling of a fitted RBM with units of any type on a GPU, as rbm_likelihood.cpp has those
 // of Bernoulli units.
+#include "enumerate.cuh"
 #include "unit_model.cuh"
 #include "unit_states.hpp"
 
@@ -74,6 +75,45 @@ void rbm_pseudo_log_likelihood(Context& context, const UnitRbm<T>& model, const 
 }
 
 template <class T>
+void rbm_enumerate(Context& context, const UnitRbm<T>& model, bool hidden, std::int64_t first, std::int64_t count, double* own, double* others) {
+    constexpr std::int64_t most = 1 << 16;  // the pieces cost little but their launches
+    if (count == 0) return;
+    const UnitModel<T> there(context, model);
+    const std::int64_t units = there.units(!hidden), integrated = there.units(hidden);
+    const T* bias = hidden ? model.hidden_bias : model.visible_bias;
+    const std::vector<double> slopes(bias, bias + units);
+    const DeviceBuffer<double> slope = on_the_device(there.state(), slopes.data(), units);
+    const double square = hidden ? completed_square(model.visible, model.visible_bias) : completed_square(model.hidden, model.hidden_bias);
+    using Element = typename ElementOf<T>::type;
+    const auto bytes = static_cast<std::int64_t>(sizeof(Element)) * Parts<T>::size(1, units) + static_cast<std::int64_t>(sizeof(T)) * integrated + 16;
+    const std::int64_t piece = rows_at_a_time(count, bytes, most);
+    const DeviceBuffer<Element> states = zeroed<Element>(there.state(), Parts<T>::size(piece, units));
+    const DeviceBuffer<T> memory(static_cast<std::size_t>(piece * integrated));
+    const DeviceBuffer<double> sums(static_cast<std::size_t>(2 * piece));
+    for (std::int64_t at = 0; at < count; at += piece) {
+        context.poll(static_cast<double>(at) / static_cast<double>(count));
+        RowTerms<T> terms;
+        terms.rows = std::min(piece, count - at), terms.units = units;
+        terms.x.states = {states.data(), terms.rows, units};
+        terms.slope = slope.data();
+        terms.out = sums.data();
+        enumerate_states(there.state(), there.layer(!hidden), first + at, terms.x.states);
+        row_terms(there.state(), terms);
+        const Matrix<T> activation(memory.data(), terms.rows, integrated);
+        there.activate(terms.x, hidden, activation);
+        UnitDraw<T> integral;
+        integral.activation = activation;
+        integral.bias = there.bias(hidden);
+        integral.log_normaliser = sums.data() + piece;
+        draw_units(there.state(), there.layer(hidden), integral);
+        copy_numbers<double>(there.state(), terms.out, terms.rows, own + at);
+        copy_numbers<double>(there.state(), integral.log_normaliser, terms.rows, others + at);
+        context.synchronize();
+        for (std::int64_t i = at; i < at + terms.rows; ++i) others[i] -= square;
+    }
+}
+
+template <class T>
 void rbm_anneal(Context& context, const UnitRbm<T>& model, const double* base, const double* betas, std::int64_t n_betas,
                 const UnitData<T>& start, std::uint64_t seed, std::int64_t n_runs, double* log_weights, Matrix<T> v) {
     const std::int64_t visible = model.visible.units();
@@ -101,6 +141,7 @@ void rbm_anneal(Context& context, const UnitRbm<T>& model, const double* base, c
 #define HARMONIUM_INSTANTIATE(T)                                                                                                \
     template void rbm_free_energy(Context&, const UnitRbm<T>&, const UnitData<T>&, double*);                                    \
     template void rbm_pseudo_log_likelihood(Context&, const UnitRbm<T>&, const UnitData<T>&, double*);                          \
+    template void rbm_enumerate(Context&, const UnitRbm<T>&, bool, std::int64_t, std::int64_t, double*, double*);               \
     template void rbm_anneal(Context&, const UnitRbm<T>&, const double*, const double*, std::int64_t, const UnitData<T>&, std::uint64_t, \
                              std::int64_t, double*, Matrix<T>);
 HARMONIUM_INSTANTIATE(float)

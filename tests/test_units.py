@@ -52,8 +52,8 @@ def test_free_energy(kind):
 
 
 @each_kind
-def test_log_partition_and_likelihood(kind):
-    rbm = machine(kind)
+def test_log_partition_and_likelihood(kind, device):
+    rbm = machine(kind).set_params(device=device.name)
     truth = Truth(rbm, kind)
     i = some(truth.p_v)
     X = columns(truth.v[i], kind)

@@ -49,12 +49,15 @@ template <class T>
 void rbm_enumerate(Context& context, const UnitRbm<T>& model, bool hidden, std::int64_t first, std::int64_t count,
                    double* own, double* others) {
     constexpr std::int64_t step = 1024;
-    require_cpu(context, "rbm_enumerate");
-    const PanelModel<T> panels(model);
+    check_model(model);
     const Layer& layer = hidden ? model.hidden : model.visible;
     const Layer& other = hidden ? model.visible : model.hidden;
     require(first >= 0 && first + count <= count_states(layer), "RBM: states ", first, " to ", first + count, " of ",
             count_states(layer));
+    if constexpr (built_with_cuda) {
+        if (context.cuda()) return cuda::rbm_enumerate(context, model, hidden, first, count, own, others);
+    }
+    const PanelModel<T> panels(model);
     const std::int64_t units = layer.units();
     std::vector<std::uint64_t> words(step * BitMatrix::words_for(units));
     PanelMemory<T> memory(step, other.units());

@@ -230,6 +230,7 @@ def unit_enumerate(
     first: int,
     count: int,
     progress: Progress,
+    device: str = "cpu",
 ) -> tuple[Array, Array]: ...
 def unit_anneal(
     weights: Array,

@@ -12,7 +12,7 @@ from ._device import host
 from ._log_partition import LogPartition, Progress, estimate
 from ._units import TYPES, UnitStates
 
-_CHUNK = 2**16
+_CHUNK = 2**18
 _HALF_LOG_2PI = 0.5 * np.log(2 * np.pi)
 
 UnitModel = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # W, b, c, visible and hidden groups
@@ -48,7 +48,7 @@ def check_proper(who: str, model: UnitModel) -> None:
             )
 
 
-def terms(model: UnitModel, progress: Progress) -> np.ndarray:
+def terms(model: UnitModel, progress: Progress, device: str) -> np.ndarray:
     """-E summed or integrated over one layer, for every state of the other; in double."""
     weights, visible_bias, hidden_bias = (part.astype(np.float64) for part in model[:3])
     count, by_hidden = enumerable(model)
@@ -56,7 +56,7 @@ def terms(model: UnitModel, progress: Progress) -> np.ndarray:
     for first in range(0, count, _CHUNK):
         n = min(_CHUNK, count - first)
         own, others = _core.unit_enumerate(
-            weights, visible_bias, hidden_bias, model[3], model[4], by_hidden, first, n, None
+            weights, visible_bias, hidden_bias, model[3], model[4], by_hidden, first, n, None, device
         )
         out[first : first + n] = own + others
         if progress is not None:
@@ -64,11 +64,11 @@ def terms(model: UnitModel, progress: Progress) -> np.ndarray:
     return out
 
 
-def exact(model: UnitModel, progress: Progress) -> LogPartition:
+def exact(model: UnitModel, progress: Progress, device: str) -> LogPartition:
     if is_gaussian(model):
         value = _gaussian(model)
     else:
-        value = float(logsumexp(terms(model, progress)))
+        value = float(logsumexp(terms(model, progress, device)))
     return LogPartition(value, 0.0, value, value, np.inf, "exact")
 
 

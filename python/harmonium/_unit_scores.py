@@ -198,7 +198,7 @@ class UnitScoresRBM(UnitSamplingRBM):
         model = self._unit_model()
         sizes, where = np.unique(words, return_inverse=True)
         if self._is_exact(model):
-            terms = _unit_partition.terms(model, None)
+            terms = _unit_partition.terms(model, None, self._device())
             values = np.array([_unit_partition.of_words(terms, n) for n in sizes])
             return np.stack([values] * 3)[:, where]
         who = f"{type(self).__name__}.log_likelihood"
@@ -230,7 +230,7 @@ class UnitScoresRBM(UnitSamplingRBM):
         ----------
         method : {"auto", "exact", "ais", "reverse_ais", "bracket"}, default="auto"
             exact: sum over all states of the smaller layer that has finitely many (25 bernoulli units), the other
-            integrated; of gaussian visible and hidden units, in closed form. On the CPU.
+            integrated; of gaussian visible and hidden units, in closed form on the CPU.
             ais: annealed importance sampling (Neal 2001; Salakhutdinov and Murray 2008) up from independent
             units with the data's base rates. Its weights are right on average, so log Z comes out too low more
             often than too high, and likelihoods too good.
@@ -264,15 +264,15 @@ class UnitScoresRBM(UnitSamplingRBM):
         _unit_partition.check_proper(who, model)
         exposure = self._words(who, n_words, 1, model[0].dtype)
         words = 1.0 if exposure is None else float(exposure[0])
+        device = self._device()  # refused before anything is drawn
         if method == "exact" or (method == "auto" and self._is_exact(model)):
             if not self._is_exact(model):
                 raise ValueError(f'{who}: neither layer has at most 2^25 states; use method="ais"')
             with progress_bar(who, self.verbose) as progress:
                 if exposure is not None:
-                    value = _unit_partition.of_words(_unit_partition.terms(model, progress), words)
+                    value = _unit_partition.of_words(_unit_partition.terms(model, progress, device), words)
                     return LogPartition(value, 0.0, value, value, np.inf, "exact")
-                return self._shifted(_unit_partition.exact(model, progress))
-        device = self._device()  # refused before anything is drawn
+                return self._shifted(_unit_partition.exact(model, progress, device))
         seed = self._draw_seed(random_state)
         base = _unit_partition.base_biases(model, getattr(self, "visible_offset_", None))
 

@@ -161,13 +161,14 @@ Array<double> score(const Array<T>& weights, const Array<T>& visible_bias, const
 template <class T>
 py::tuple enumerate(const Array<T>& weights, const Array<T>& visible_bias, const Array<T>& hidden_bias,
                     const Array<std::int64_t>& visible, const Array<std::int64_t>& hidden, bool of_hidden, std::int64_t first,
-                    std::int64_t count, const py::object& progress) {
+                    std::int64_t count, const py::object& progress, const std::string& device) {
     const UnitRbm<T> model = model_of(weights, visible_bias, hidden_bias, visible, hidden);
     Array<double> own(static_cast<py::ssize_t>(count)), others(static_cast<py::ssize_t>(count));
     double *of_own = own.mutable_data(), *of_others = others.mutable_data();
+    const Device where = device_of(device);
     {
         py::gil_scoped_release release;
-        InterruptibleContext context(progress);
+        InterruptibleContext context(progress, 0, where);
         rbm_enumerate<T>(context, model, of_hidden, first, count, of_own, of_others);
     }
     return py::make_tuple(own, others);
@@ -234,7 +235,7 @@ void bind_typed(py::module_& m) {
     m.def("unit_pseudo_log_likelihood", &score<T, &rbm_pseudo_log_likelihood<T>>, weights, visible_bias, hidden_bias, visible,
           hidden, py::arg("v"), exposure, device);
     m.def("unit_enumerate", &enumerate<T>, weights, visible_bias, hidden_bias, visible, hidden, py::arg("of_hidden"),
-          py::arg("first"), py::arg("count"), py::arg("progress"));
+          py::arg("first"), py::arg("count"), py::arg("progress"), device);
     m.def("unit_anneal", &anneal<T>, weights, visible_bias, hidden_bias, visible, hidden, exactly("base"), exactly("betas"),
           py::arg("start"), exposure, py::arg("seed"), py::arg("n_runs"), py::arg("progress"), device);
     m.def("unit_temper", &temper<T>, weights, visible_bias, hidden_bias, visible, hidden, exactly("base"), py::arg("n_samples"),

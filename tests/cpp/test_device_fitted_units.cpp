@@ -29,10 +29,10 @@ struct Machine {
 
 struct Results {
     std::vector<float> gibbs, annealed, tempered, probability;
-    std::vector<double> logs, energies, pseudo, swaps;
+    std::vector<double> logs, energies, pseudo, swaps, own, others;
     bool operator==(const Results& o) const {
         return gibbs == o.gibbs && annealed == o.annealed && tempered == o.tempered && probability == o.probability && logs == o.logs &&
-               energies == o.energies && pseudo == o.pseudo && swaps == o.swaps;
+               energies == o.energies && pseudo == o.pseudo && swaps == o.swaps && own == o.own && others == o.others;
     }
 };
 
@@ -53,6 +53,11 @@ Results run(Context& context, const States<float>& start, std::int64_t n) {
     rbm_probability<float>(context, model, {start}, false, probability.view());
     rbm_free_energy<float>(context, model, {start}, r.energies.data());
     rbm_pseudo_log_likelihood<float>(context, model, {start}, r.pseudo.data());
+    // All states of the hidden layer, then the last ones of the visible layer's 2^15 3 2.
+    constexpr std::int64_t visible_states = 6 << 15;
+    r.own.resize(static_cast<std::size_t>(64 + n)), r.others.resize(r.own.size());
+    rbm_enumerate<float>(context, model, true, 0, 64, r.own.data(), r.others.data());
+    rbm_enumerate<float>(context, model, false, visible_states - n, n, r.own.data() + 64, r.others.data() + 64);
     r.gibbs = gibbs.data, r.annealed = annealed.data, r.tempered = tempered.data, r.probability = probability.data;
     return r;
 }
@@ -72,6 +77,9 @@ void test_against_the_cpu() {
         for (std::size_t i = 0; i < here.energies.size(); ++i) CHECK_NEAR(there.energies[i], here.energies[i], 8 * eps<float> * 20 * 6);
         // Of 17 units or choices the change of 6 softplus.
         for (std::size_t i = 0; i < here.pseudo.size(); ++i) CHECK_NEAR(there.pseudo[i], here.pseudo[i], 8 * eps<float> * 20 * 6 * 17);
+        // Sums of at most 20 biases below 1, and what energies are made of.
+        for (std::size_t i = 0; i < here.own.size(); ++i) CHECK_NEAR(there.own[i], here.own[i], 20 * 20 * eps<double>);
+        for (std::size_t i = 0; i < here.others.size(); ++i) CHECK_NEAR(there.others[i], here.others[i], 8 * eps<float> * 20 * 6);
         for (std::size_t i = 0; i < here.probability.size(); ++i) CHECK_NEAR(there.probability[i], here.probability[i], 20 * 20 * eps<float>);
     }
 }
@@ -81,7 +89,8 @@ void test_refusals() {
     const UnitRbm<float> model = machine.view();
     Context on_gpu(gpu);
     double out[2] = {};
-    CHECK_THROWS(std::invalid_argument, "rbm_enumerate: it has no CUDA kernel", rbm_enumerate<float>(on_gpu, model, true, 0, 2, out, out));
+    CHECK_THROWS(std::invalid_argument, "RBM: states 63 to 65 of 64", rbm_enumerate<float>(on_gpu, model, true, 63, 2, out, out));
+    rbm_enumerate<float>(on_gpu, model, true, 0, 0, nullptr, nullptr);
     Bits none(0, 20);
     none.words.reserve(1);
     Numbers<float> no_rows(0, 20), no_means(0, 6);
