@@ -38,6 +38,40 @@ __global__ void split_kernel(Matrix<const T> x, Out out) {
     for (std::int64_t i = blockIdx.y; i < x.rows; i += gridDim.y) out.set(i, j, x.row(i)[j]);
 }
 
+// A thread takes a column of a row: it adds up what the rows of B at the row's entries have there.
+template <class T>
+__global__ void sparse_kernel(SparseRows<T> a, Matrix<const T> b, bool accumulate, Matrix<T> out) {
+    const auto j = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+    if (j >= out.cols) return;
+    for (std::int64_t i = blockIdx.y; i < out.rows; i += gridDim.y) {
+        T sum = 0;
+#pragma unroll 4
+        for (std::int64_t k = a.indptr[i]; k < a.indptr[i + 1]; ++k) {
+            const T x = b.row(a.indices[k])[j];
+            sum += a.values ? a.values[k] * x : x;
+        }
+        T& to = out.row(i)[j];
+        to = accumulate ? to + sum : sum;
+    }
+}
+
+// A block turns squares of 32 x 32 numbers, which it reads and writes by rows.
+template <class T>
+__global__ void transpose_kernel(Matrix<const T> x, Matrix<T> out) {
+    __shared__ T square[32][33];
+    const std::int64_t column = static_cast<std::int64_t>(blockIdx.x) * 32;
+    for (std::int64_t row = static_cast<std::int64_t>(blockIdx.y) * 32; row < x.rows; row += static_cast<std::int64_t>(gridDim.y) * 32) {
+        for (unsigned i = threadIdx.y; i < 32; i += blockDim.y) {
+            if (row + i < x.rows && column + threadIdx.x < x.cols) square[i][threadIdx.x] = x.row(row + i)[column + threadIdx.x];
+        }
+        __syncthreads();
+        for (unsigned i = threadIdx.y; i < 32; i += blockDim.y) {
+            if (column + i < x.cols && row + threadIdx.x < x.rows) out.row(column + i)[row + threadIdx.x] = square[threadIdx.x][i];
+        }
+        __syncthreads();
+    }
+}
+
 constexpr unsigned threads = 128;
 dim3 grid_of(std::int64_t rows, std::int64_t cols) { return {blocks_for(cols, threads, 0x7FFFFFFF), blocks_for(rows, 1)}; }
 
@@ -100,6 +134,18 @@ void binary_gemm(Context& context, ConstBitMatrix a, Matrix<const T> b, bool tra
 }
 
 template <class T>
+void binary_gemm(Context& context, const SparseRows<T>& a, Matrix<const T> b, bool transpose_b, bool accumulate, Matrix<T> out) {
+    State& state = use(context);
+    if (out.rows == 0 || out.cols == 0) return;
+    if (transpose_b && b.cols) {
+        const Matrix<T> turned(state.scratch<T>(Scratch::first, b.rows * b.cols), b.cols, b.rows);
+        launch(state.stream, transpose_kernel<T>, dim3(blocks_for(b.cols, 32, 0x7FFFFFFF), blocks_for(b.rows, 32)), dim3(32, 8), 0, b, turned);
+        b = turned;
+    }
+    launch(state.stream, sparse_kernel<T>, grid_of(out.rows, out.cols), threads, 0, a, b, accumulate, out);
+}
+
+template <class T>
 void binary_gemm_tn(Context& context, ConstBitMatrix a, Matrix<const T> b, bool accumulate, Matrix<T> out, int parts) {
     State& state = use(context);
     if (a.rows == 0 || out.cols == 0 || a.cols == 0) return gemm<T>(context, T(0), {b.data, out.rows, 0}, false, {b.data, 0, out.cols}, false, T(accumulate), out);
@@ -118,6 +164,7 @@ void binary_gemm_tn(Context& context, ConstBitMatrix a, Matrix<const T> b, bool 
     template void multiply_states(State&, const Parts<T>&, const FactorParts<T>&, bool, T, Matrix<T>);                       \
     template void multiply_gradient(State&, const Parts<T>&, const Parts<T>&, T, Matrix<T>);                                 \
     template void binary_gemm(Context&, ConstBitMatrix, Matrix<const T>, bool, bool, Matrix<T>, int);                        \
+    template void binary_gemm(Context&, const SparseRows<T>&, Matrix<const T>, bool, bool, Matrix<T>);                       \
     template void binary_gemm_tn(Context&, ConstBitMatrix, Matrix<const T>, bool, Matrix<T>, int);
 HARMONIUM_INSTANTIATE(float)
 HARMONIUM_INSTANTIATE(double)

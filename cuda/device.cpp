@@ -86,11 +86,13 @@ DeviceMemory::~DeviceMemory() {
     if (data_) cuda::free_device(data_);
 }
 void DeviceMemory::copy_from_host(const void* from) {
+    if (bytes_ == 0) return;
     CUDA_CHECK(cudaSetDevice(gpu_));
     CUDA_CHECK(cudaMemcpyAsync(data_, from, bytes_, cudaMemcpyHostToDevice, nullptr));
     CUDA_CHECK(cudaStreamSynchronize(nullptr));
 }
 void DeviceMemory::copy_to_host(void* to) const {
+    if (bytes_ == 0) return;
     CUDA_CHECK(cudaSetDevice(gpu_));
     CUDA_CHECK(cudaMemcpyAsync(to, data_, bytes_, cudaMemcpyDeviceToHost, nullptr));
     CUDA_CHECK(cudaStreamSynchronize(nullptr));

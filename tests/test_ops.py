@@ -260,6 +260,13 @@ def test_binary_products_on_either_device(shape, dtype, device):
         check_product(device.host(product), a.T, c, 4 * n, False)
     grey = (a * rng.random((n, k))).astype(dtype)
     check_product(device.host(ops.binary_gemm(grey, b, device=device.name)), grey, b, 2 * k, False)
+    for right, transposed in ((b, False), (b.T.copy(), True)):
+        for left, terms in ((a, k), (grey, 2 * k)):
+            given = sp.csr_matrix(left)
+            product = ops.binary_gemm(given, device.array(right), transpose_b=transposed, device=device.name)
+            check_product(device.host(product), left, b, terms, False)
+            same = ops.binary_gemm(given, right, transpose_b=transposed, device=device.name)
+            tolerance.same_bits(same, device.host(product))
 
 
 def test_binary_products_of_arrays_in_two_places_are_refused(device):
@@ -270,8 +277,8 @@ def test_binary_products_of_arrays_in_two_places_are_refused(device):
         ops.binary_gemm(a, device.array(b))
     with pytest.raises(ValueError, match=r"binary_gemm: B is a NumPy array, A is a \S+ on GPU 0; move one"):
         ops.binary_gemm(device.array(a), b)
-    with pytest.raises(ValueError, match="binary_gemm: A is a sparse matrix; on a GPU give it as an array"):
-        ops.binary_gemm(sp.csr_matrix(a), b, device="cuda")
+    with pytest.raises(ValueError, match="binary_gemm: A is a sparse matrix of NumPy arrays, B is on a GPU"):
+        ops.binary_gemm(sp.csr_matrix(a), device.array(b))
 
 
 def test_products_refuse_shapes_that_do_not_fit():

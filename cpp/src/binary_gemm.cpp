@@ -39,9 +39,9 @@ void binary_gemm(Context& context, const States<T>& a, Matrix<const T> b, bool t
     check(a, factor, out.rows, out.cols);
     if constexpr (built_with_cuda) {
         if (context.cuda() && a.is_bits()) return cuda::binary_gemm<T>(context, a.bits, b, transpose_b, accumulate, out);
-        if (context.cuda() && a.dense) return gemm<T>(context, T(1), a.dense, false, b, transpose_b, T(accumulate), out);
+        if (context.cuda() && a.is_sparse()) return cuda::binary_gemm<T>(context, a.sparse, b, transpose_b, accumulate, out);
+        if (context.cuda()) return gemm<T>(context, T(1), a.dense, false, b, transpose_b, T(accumulate), out);
     }
-    require_cpu(context, "binary_gemm of sparse rows");
     const std::int64_t own = panel_product_scratch(factor);
     // Sums are taken in a block without gaps and copied: strided rows of out may fall on few cache sets.
     over_pieces(context, a.rows(), factor, own + rows_per_task * 64,

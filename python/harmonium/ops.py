@@ -158,11 +158,12 @@ def binary_gemm(
 
     Sums of the rows of op(B) at the set bits of A: by look-up in tables of subset sums ("four Russians":
     Arlazarov, Dinic, Kronrod, Faradzev 1970) or row by row, whichever is cheaper. As exact as any summation
-    in the type of B. On a GPU a product by bfloat16 tensor cores, in which A is exact and B the sum of three parts.
+    in the type of B. On a GPU a product by bfloat16 tensor cores, in which A is exact and B the sum of three parts;
+    of CSR rows sums all the same.
 
     Parameters
     ----------
-    A : packed words (n, ceil(k / 64)) with n_columns=k, or an array or, on the CPU, CSR matrix (n, k)
+    A : packed words (n, ceil(k / 64)) with n_columns=k, or an array or CSR matrix (n, k)
     B : array (k, m), or (m, k) with transpose_b; float32 or float64
     n_columns : int, needed where A is words
     device : None (where the arrays are), "cpu", "cuda" or "cuda:1"
@@ -295,10 +296,10 @@ def _bits(who: str, A: Any, B: Any, n_columns: int | None, device: str | None) -
     if n_columns is not None:
         words = A if is_on_gpu(A) else np.ascontiguousarray(A, dtype=np.uint64)
         return _core.States.from_bits(beside(words, B) if device else words, n_columns)
-    if sp.issparse(A) and is_on_gpu(B):
-        raise ValueError(f"{who}: A is a sparse matrix; on a GPU give it as an array, or as words of pack_bits")
+    if sp.issparse(A) and is_on_gpu(B) and not device:
+        raise ValueError(f"{who}: A is a sparse matrix of NumPy arrays, B is on a GPU; device='cuda' moves A there")
     given = states(f"{who}: A", A if sp.issparse(A) or is_on_gpu(A) else np.asarray(A), dtype_of(B))
-    if not device or not is_on_gpu(B) or is_on_gpu(A):
+    if not device or not is_on_gpu(B) or is_on_gpu(A) or sp.issparse(A):
         return given
     if given.is_bits():
         return _core.States.from_bits(beside(given.words(), B), given.cols)

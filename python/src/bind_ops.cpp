@@ -2,6 +2,7 @@
 
 #include "harmonium/bernoulli.hpp"
 #include "harmonium/binary_gemm.hpp"
+#include "harmonium/device_memory.hpp"
 #include "harmonium/device_rows.hpp"
 #include "harmonium/gemm.hpp"
 #include "harmonium/elementwise.hpp"
@@ -37,6 +38,26 @@ AnyArray<T> py_gemm(const AnyArray<T>& a, bool transpose_a, const AnyArray<T>& b
     return c;
 }
 
+// Sparse rows, which are the host's in Python, on a GPU.
+template <class T>
+class SparseOnGpu {
+public:
+    SparseOnGpu(int gpu, const SparseRows<T>& from)
+        : indptr_(gpu, static_cast<std::size_t>(from.rows + 1) * sizeof(std::int64_t)), indices_(gpu, entries(from) * sizeof(std::int32_t)),
+          values_(gpu, from.values ? entries(from) * sizeof(T) : 0) {
+        indptr_.copy_from_host(from.indptr);
+        indices_.copy_from_host(from.indices);
+        values_.copy_from_host(from.values);
+        view = {static_cast<const std::int64_t*>(indptr_.data()), static_cast<const std::int32_t*>(indices_.data()),
+                static_cast<const T*>(values_.data()), from.rows, from.cols};
+    }
+    SparseRows<T> view;
+
+private:
+    static std::size_t entries(const SparseRows<T>& from) { return static_cast<std::size_t>(from.indptr[from.rows]); }
+    DeviceMemory indptr_, indices_, values_;
+};
+
 template <class T>
 AnyArray<T> py_binary_gemm(const PyStates& a, const AnyArray<T>& b, bool transpose_b) {
     const Given given = a.array();
@@ -44,7 +65,12 @@ AnyArray<T> py_binary_gemm(const PyStates& a, const AnyArray<T>& b, bool transpo
     const Matrix<const T> b_view = b.matrix();
     const States<T> a_view = a.view<T>(place.device());
     const AnyArray<T> out = place.empty<T>({a.rows, transpose_b ? b_view.rows : b_view.cols});
-    place.compute([&](Context& context) { binary_gemm<T>(context, a_view, b_view, transpose_b, false, out.matrix()); });
+    place.compute([&](Context& context) {
+        if (a.kind != PyStates::sparse || !context.cuda()) return binary_gemm<T>(context, a_view, b_view, transpose_b, false, out.matrix());
+        const SparseOnGpu<T> there(place.device().index, a_view.sparse);
+        binary_gemm<T>(context, there.view, b_view, transpose_b, false, out.matrix());
+        context.synchronize();
+    });
     return out;
 }
 

@@ -105,6 +105,32 @@ void test_gemm_of_views() {
     }
 }
 
+template <class T>
+void test_sparse_gemm(std::int64_t n, std::int64_t k, std::int64_t m) {
+    Context cpu(1), on_gpu(gpu);
+    Numbers<T> x = Bits(n, k, 1, 0.3).numbers<T>();
+    for (const bool with_values : {false, true}) {
+        if (with_values) for (T& value : x.data) value *= T(0.7);
+        const Sparse<T> a(x, with_values);
+        const OnDevice<std::int64_t> indptr(on_gpu, a.indptr);
+        const OnDevice<std::int32_t> indices(on_gpu, a.indices);
+        const OnDevice<T> values(on_gpu, a.values);
+        const SparseRows<T> there{indptr.memory.data(), indices.memory.data(), values.memory.data(), n, k};
+        for (const bool transposed : {false, true}) {
+            for (const bool accumulate : {false, true}) {
+                const Numbers<T> b(transposed ? m : k, transposed ? k : m, 2);
+                Numbers<T> expected(n, m, 3);
+                const OnDevice<T> right(on_gpu, b.data), out(on_gpu, expected.data);
+                binary_gemm<T>(on_gpu, there, right.view(b.rows, b.cols), transposed, accumulate, out.view(n, m));
+                binary_gemm<T>(cpu, a.view(), b.view(), transposed, accumulate, expected.view());
+                const std::vector<T> actual = out.on_host();
+                // Sums of at most k + 1 numbers below 1, on both sides.
+                for (std::size_t i = 0; i < actual.size(); ++i) CHECK_NEAR(actual[i], expected.data[i], 2.0 * static_cast<double>((k + 1) * (k + 1)) * eps<T>);
+            }
+        }
+    }
+}
+
 // States by numbers with |b| <= 1 against sums in double; one part fewer loses 2^-17 of each number, and nothing more.
 template <class T>
 void test_binary_gemm(std::int64_t n, std::int64_t k, std::int64_t m) {
@@ -189,6 +215,8 @@ void test_device() {
     for (const auto& [n, k, m] : {std::tuple<std::int64_t, std::int64_t, std::int64_t>(1, 1, 1), {3, 70, 5}, {40, 33, 65}}) {
         test_binary_gemm<float>(n, k, m);
         test_binary_gemm<double>(n, k, m);
+        test_sparse_gemm<float>(n, k, m);
+        test_sparse_gemm<double>(n, k, m);
     }
     for (const auto& [rows, cols] : {std::pair<std::int64_t, std::int64_t>(1, 1), {3, 64}, {70, 130}, {2, 5000}, {66000, 3}}) {
         test_uniform<float>(rows, cols);
@@ -210,8 +238,6 @@ void test_device() {
     const OnDevice<float> numbers(on_gpu, 12);
     const std::vector<std::int64_t> none(3);
     const SparseRows<float> codes{none.data(), nullptr, numbers.memory.data(), 2, 0};
-    CHECK_THROWS(std::invalid_argument, "binary_gemm of sparse rows: it has no CUDA kernel",
-                 binary_gemm<float>(on_gpu, States<float>(codes), Matrix<const float>(), false, false, numbers.view(2, 0)));
     CHECK_THROWS(std::invalid_argument, "binary_gemm of panels: it has no CUDA kernel",
                  binary_gemm<float>(on_gpu, States<float>(codes), Panels<const float>(), false, false, Panels<float>(numbers.memory.data(), 2, 0)));
     CHECK_THROWS(std::runtime_error, "there is no GPU 63", Context(Device{Device::Kind::cuda, 63}));

@@ -57,7 +57,7 @@ using ConstBitMatrix = BitMatrixView<const std::uint64_t>;
 
 // A matrix cut into panels of 64 columns, each panel a contiguous rows x 64 block (the last one narrower, rounded up to
 // 16 columns and padded with zeros). A kernel that works on 64 columns at a time then reads one stream, and a row
-// stride that is a power of two cannot make cache lines collide.
+// stride that is a power of two cannot make cache lines collide. The CPU's own layout: ops on panels refuse a GPU's context.
 template <class T>
 struct Panels {
     static constexpr std::int64_t width = 64;

@@ -53,7 +53,8 @@ std::int64_t rbm_step_sums(std::int64_t visible, std::int64_t hidden);
 // Given visible states, panels of 64 hidden units do not touch each other: one task takes a panel from the model's
 // probabilities through gradient and update to the next batch, and the gradient never exists as a whole.
 // Sums in a fixed order: the same bits for any number of threads. Allocates scratch in the context once.
-// Returns the sum over units of the data's mean p(h | v). Throws std::invalid_argument on shapes that do not fit.
+// Returns the sum over units of the data's mean p(h | v). Throws std::invalid_argument on shapes that do not fit, and
+// on a GPU's context, as all ops on panels: rbm_train steps there by kernels of its own.
 template <class T>
 double rbm_step(Context& context, const RbmStep<T>& step);
 
