@@ -16,7 +16,8 @@ the bandwidth of a copy are measured in the run.
 7. autoencoder: an epoch of 784-1000-500-250-30, batch 1000.
 8. gibbs_small, gibbs_large: a Gibbs step of 100 and of 4096 chains of 784 x 500 units.
 9. annealing: a temperature of 100 runs of annealed importance sampling of the same machine.
-10. agreement: the same machine of 20 hidden units trained on CPU and GPU, exact log-likelihoods compared.
+10. enumeration: log Z of 20 and of 25 hidden units, exactly.
+11. agreement: the same machine of 20 hidden units trained on CPU and GPU, exact log-likelihoods compared.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from typing import Any
 
 import numpy as np
 
+import gpu_fitted
 import measure
 from gpu_machine import MODES, Call, Machine, a_step, in_modes, mode, report
 from harmonium import RBM, Autoencoder, SparseCoding, _core, ops, sparse_encode
@@ -39,8 +41,6 @@ if torch is not None:
     from torch_dictionary import learn as torch_learn
     from torch_fista import fista as torch_fista
     from torch_rbm import TorchRBM
-    from torch_rbm import anneal as torch_anneal
-    from torch_rbm import gibbs as torch_gibbs
 
 # -- parts -------------------------------------------------------------------------------------------------------
 
@@ -290,57 +290,6 @@ def autoencoder(machine: Machine) -> dict[str, Any]:
     return report(f"autoencoder {'-'.join(map(str, sizes))}, batch {batch}, an epoch", an_epoch)
 
 
-def _model(machine: Machine) -> tuple[RBM, RBM, tuple[Any, ...]]:
-    """The same machine on the GPU and on the CPU, and its parameters as PyTorch has them."""
-    visible, hidden = machine.size(784, 30), machine.size(500, 20)
-    W = (0.1 * machine.random.standard_normal((visible, hidden))).astype(np.float32)
-    b, c = (machine.random.standard_normal(n).astype(np.float32) - 1 for n in (visible, hidden))
-    models = []
-    for device in ("cuda", "cpu"):
-        models.append(RBM(hidden, device=device))
-        models[-1].components_, models[-1].intercept_visible_, models[-1].intercept_hidden_ = W.T, b, c
-    return models[0], models[1], tuple(machine.tensor(part) for part in (W, b, c))
-
-
-def _gibbs(machine: Machine, chains: int) -> dict[str, Any]:
-    ours, cpu, parameters = _model(machine)
-    v = machine.random.random((chains, len(parameters[1]))) < 0.3
-    start = machine.tensor(v.astype(np.float32))
-    differ = float((ours.gibbs(v, 3, random_state=0) != cpu.gibbs(v, 3, random_state=0)).mean())
-    assert differ < 1e-3, differ  # a probability within rounding of its draw, and what follows from it
-    calls: dict[str, Call] = {"harmonium": lambda n: ours.gibbs(v, n, random_state=0)}
-    calls |= in_modes(lambda n: torch_gibbs(*parameters, start, n), machine.device)
-    taken = a_step(machine, calls, *((1, 3) if machine.dry else (200, 1200)))
-    return report(
-        f"Gibbs step, {chains} chains of {v.shape[1]} x {len(parameters[2])}",
-        taken,
-        **{"draws unlike the CPU's": differ},
-    )
-
-
-def gibbs_small(machine: Machine) -> dict[str, Any]:
-    return _gibbs(machine, machine.size(100, 10))
-
-
-def gibbs_large(machine: Machine) -> dict[str, Any]:
-    return _gibbs(machine, machine.size(4096, 20))
-
-
-def annealing(machine: Machine) -> dict[str, Any]:
-    ours, cpu, parameters = _model(machine)
-    n_runs, base = machine.size(100, 10), parameters[1] * 0
-
-    def partition(model: RBM, n: int) -> Any:
-        return model.log_partition("ais", n_runs=n_runs, n_betas=n, random_state=0)
-
-    log_z = {name: partition(model, 100).value for name, model in (("GPU", ours), ("CPU", cpu))}
-    assert abs(log_z["GPU"] - log_z["CPU"]) < 1e-3 * abs(log_z["CPU"]), log_z
-    calls: dict[str, Call] = {"harmonium": lambda n: partition(ours, n)}
-    calls |= in_modes(lambda n: torch_anneal(parameters, base, np.linspace(0, 1, n).tolist(), n_runs), machine.device)
-    taken = a_step(machine, calls, *((3, 6) if machine.dry else (200, 1200)))
-    return report(f"annealing, {n_runs} runs, a temperature", taken, **{"log Z": log_z})
-
-
 def agreement(machine: Machine) -> dict[str, Any]:
     X = machine.random.random((machine.size(5000, 60), machine.size(784, 20))) < 0.3
     scores = {
@@ -356,7 +305,7 @@ def agreement(machine: Machine) -> dict[str, Any]:
     return {"log-likelihoods": scores, "difference": difference}
 
 
-FITTED = (gibbs_small, gibbs_large, annealing)
+FITTED = (gpu_fitted.gibbs_small, gpu_fitted.gibbs_large, gpu_fitted.annealing, gpu_fitted.enumeration)
 PARTS = {
     part.__name__: part
     for part in (product, elementwise, cd_large, cd_small, units, fista, dictionary, autoencoder, *FITTED, agreement)

@@ -1,6 +1,7 @@
 """RBMs in PyTorch by hand, as people write them.
 
-CD-1: once plainly, once with the care that one takes before a comparison; Gibbs sampling and annealing with that care.
+CD-1: once plainly, once with the care that one takes before a comparison; Gibbs sampling, annealing and log
+Z with that care.
 """
 
 from __future__ import annotations
@@ -89,3 +90,16 @@ def anneal(model: tuple[torch.Tensor, ...], base: torch.Tensor, betas: list[floa
         h = _drawn(a.mul_(beta).sigmoid_())
         v = _drawn(torch.addmm((1 - beta) * base + beta * b, h, W.t(), alpha=beta).sigmoid_())
     return log_w
+
+
+def log_partition(model: tuple[torch.Tensor, ...], batch: int) -> torch.Tensor:
+    """log Z of (W, b, c) by all states of the hidden layer, so many at a time."""
+    W, b, c = model
+    units, count = torch.arange(len(c), device=W.device), 1 << len(c)
+    parts = []
+    for first in range(0, count, batch):
+        states = torch.arange(first, min(first + batch, count), device=W.device)
+        h = (states[:, None] >> units & 1).to(W.dtype)
+        # Beyond its threshold softplus(x) is x: at the default of 20 the error is 2e-9.
+        parts.append(torch.logsumexp(h @ c + softplus(torch.addmm(b, h, W.t()), threshold=40).sum(1), 0))
+    return torch.logsumexp(torch.stack(parts), 0)

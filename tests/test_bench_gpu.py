@@ -24,6 +24,7 @@ PARTS = (
     "gibbs_small",
     "gibbs_large",
     "annealing",
+    "enumeration",
     "agreement",
 )
 pytestmark = [
