@@ -148,25 +148,28 @@ def cd_small(machine: Machine) -> dict[str, Any]:
 
 
 def units(machine: Machine) -> dict[str, Any]:
-    """CD-1 of units of other types, beside the CPU's, which it has to agree with."""
+    """CD-1 of units of other types, and gradients by enumeration, beside the CPU's, which they have to agree with."""
     batch, batches, cols = machine.size(100, 10), machine.size(200, 3), machine.size(784, 12)
-    n, results = batch * batches, {}
-    for visible, X in {
-        "gaussian": machine.random.standard_normal((n, cols), dtype=np.float32),
-        "categorical": machine.random.integers(0, 21, (n, cols // 6)),
-        "count": machine.random.poisson(0.2, (n, cols)),
-    }.items():
+    n, hidden, results = batch * batches, machine.size(500, 6), {}
+    for name, method, n_hidden, X in (
+        ("gaussian", "cd", hidden, machine.random.standard_normal((n, cols), dtype=np.float32)),
+        ("categorical", "cd", hidden, machine.random.integers(0, 21, (n, cols // 6))),
+        ("count", "cd", hidden, machine.random.poisson(0.2, (n, cols))),
+        ("bernoulli", "exact", machine.size(12, 5), machine.random.random((n, cols)) < 0.3),
+    ):
+        options = {"visible": name, "method": method, "learning_rate": 0.005, "batch_size": batch, "random_state": 0}
 
-        def ours(epochs: int, device: str = "cuda", visible: str = visible, X: Any = X) -> RBM:
-            options = {"method": "cd", "learning_rate": 0.005, "batch_size": batch, "random_state": 0}
-            return RBM(machine.size(500, 6), visible=visible, n_iter=epochs, device=device, **options).fit(X)
+        def ours(
+            epochs: int, device: str = "cuda", n: int = n_hidden, X: Any = X, options: dict[str, Any] = options
+        ) -> RBM:
+            return RBM(n, n_iter=epochs, device=device, **options).fit(X)
 
         apart = float(np.abs(ours(1).components_ - ours(1, "cpu").components_).max())
         assert apart < 1e-3, apart
         calls: dict[str, Call] = {"harmonium": ours, "the CPU": lambda epochs, ours=ours: ours(epochs, "cpu")}
         steps = a_step(machine, calls, 1, 3, batches)
-        results[visible] = report(
-            f"CD-1, {visible}, {cols} columns, batch {batch}, a step", steps, **{"largest difference": apart}
+        results[name] = report(
+            f"{method}, {name}, {cols} x {n_hidden}, batch {batch}, a step", steps, **{"largest difference": apart}
         )
     return results
 

@@ -4,7 +4,8 @@ set(cuda_host cuda/device.cpp cuda/cublas.cpp cuda/autoencoder.cpp cuda/autoenco
   cuda/rbm_sample.cpp cuda/rbm_likelihood.cpp cuda/unit_rbm_sample.cpp cuda/unit_rbm_likelihood.cpp cuda/unit_train.cpp)
 set(cuda_kernels cuda/random.cu cuda/bernoulli.cu cuda/gemm.cu cuda/binary_gemm.cu cuda/dense.cu cuda/likelihood_loss.cu cuda/corrupt.cu
   cuda/contraction.cu cuda/update.cu cuda/row_feed.cu cuda/device_rows.cu cuda/shrink.cu cuda/lasso_kernels.cu cuda/dictionary.cu
-  cuda/rbm_layer.cu cuda/rbm_step.cu cuda/rbm_scores.cu cuda/units.cu cuda/unit_step.cu cuda/unit_chains.cu cuda/unit_rows.cu cuda/pack.cu)
+  cuda/rbm_layer.cu cuda/rbm_step.cu cuda/rbm_scores.cu cuda/units.cu cuda/unit_step.cu cuda/unit_chains.cu cuda/unit_rows.cu cuda/enumerate.cu
+  cuda/unit_exact.cu cuda/pack.cu)
 set(built_with_cuda 1)
 set(cuda_libraries "")
 

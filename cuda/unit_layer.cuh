@@ -15,8 +15,9 @@ namespace harmonium::cuda {
 
 // Choices are groups of their own; all other units are told apart one by one.
 struct LayerView {
-    std::int64_t units = 0, n_choices = 0;
+    std::int64_t units = 0, n_groups = 0, n_choices = 0;
     const UnitType* types = nullptr;     // of every unit
+    const UnitGroup* groups = nullptr;
     const UnitGroup* choices = nullptr;  // the groups of categorical units
     bool values = false;                 // some units are neither categorical nor words
     bool bag = false;
@@ -24,18 +25,21 @@ struct LayerView {
 
 class DeviceLayer {
 public:
-    DeviceLayer(State& state, const Layer& layer) {
+    DeviceLayer(State& state, const Layer& layer) : host_groups_(layer.groups) {
         for (const UnitGroup& group : layer.groups) {
             host_types_.insert(host_types_.end(), static_cast<std::size_t>(group.count), group.type);
             if (group.type == UnitType::categorical) host_choices_.push_back(group);
             else view_.values = group.type != UnitType::count || view_.values;
         }
         view_.units = layer.units(), view_.n_choices = static_cast<std::int64_t>(host_choices_.size());
+        view_.n_groups = static_cast<std::int64_t>(host_groups_.size());
         types_ = DeviceBuffer<UnitType>(host_types_.size());
+        groups_ = DeviceBuffer<UnitGroup>(host_groups_.size());
         choices_ = DeviceBuffer<UnitGroup>(host_choices_.size());
         copy_numbers<UnitType>(state, host_types_.data(), view_.units, types_.data());
+        copy_numbers<UnitGroup>(state, host_groups_.data(), view_.n_groups, groups_.data());
         copy_numbers<UnitGroup>(state, host_choices_.data(), view_.n_choices, choices_.data());
-        view_.types = types_.data(), view_.choices = choices_.data();
+        view_.types = types_.data(), view_.groups = groups_.data(), view_.choices = choices_.data();
         view_.bag = layer.counts();
     }
     const LayerView& view() const { return view_; }
@@ -43,9 +47,9 @@ public:
 private:
     LayerView view_;
     std::vector<UnitType> host_types_;  // what is copied lasts until it has been
-    std::vector<UnitGroup> host_choices_;
+    std::vector<UnitGroup> host_groups_, host_choices_;
     DeviceBuffer<UnitType> types_;
-    DeviceBuffer<UnitGroup> choices_;
+    DeviceBuffer<UnitGroup> groups_, choices_;
 };
 
 // log integral exp(theta x) of one unit that stands alone.

@@ -37,7 +37,7 @@ __global__ void terms_kernel(RowTerms<T> t) {
         double sum = 0;
         for (std::int64_t j = threadIdx.x; j < t.units; j += blockDim.x) {
             const auto x = static_cast<double>(t.x.value(i, j));
-            sum += x * (t.slope[j] - (t.curve ? t.curve[j] * x : 0.0));
+            sum += x * ((t.bias ? static_cast<double>(t.bias[j]) : t.slope[j]) - (t.curve ? t.curve[j] * x : 0.0));
         }
         sum = block_sum(sum);
         if (threadIdx.x > 0) continue;

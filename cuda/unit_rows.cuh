@@ -16,6 +16,7 @@ struct RowTerms {
     LayerRows<T> x;                 // n x units
     std::int64_t rows = 0, units = 0;
     const double* slope = nullptr;  // units
+    const T* bias = nullptr;        // units: in the slope's place
     const double* curve = nullptr;  // units; null: 0
     const double* share = nullptr;  // one number on the device; null: 1
     const double *plus = nullptr, *minus = nullptr;  // n; null: 0

@@ -12,7 +12,7 @@ namespace {
 template <class T>
 __global__ void row_factors_kernel(UnitStep<T> s) {
     const std::int64_t r = own_x(), n = s.step.n, m = s.step.m, step = s.step.place->done, first = step * s.step.batch_size;
-    if (r >= n + m) return;
+    if (r >= (s.enumerated ? n : n + m)) return;
     const std::int64_t i = r < n ? r : r - n;
     T weight = 1, words = 1, factor;
     if (r < n || !s.model_factors) {

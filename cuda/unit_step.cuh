@@ -12,6 +12,7 @@ struct UnitStep {
     StepView<T> step;            // whose states and probabilities are not used
     LayerView visible;
     bool draw_data = false, learn_variance = false;
+    bool enumerated = false;     // the model's rows are all states of a layer: see weigh_states of unit_exact.cuh
     Matrix<T> states;            // n + m x D: the data's, then the model's
     Matrix<T> probability;       // n + m x H: the hidden means given them
 
@@ -29,7 +30,7 @@ struct UnitStep {
 
 // In this order, the products and draws in between.
 template <class T>
-void take_rows(State& state, const UnitStep<T>& s);  // the batch's states, and what each row counts
+void take_rows(State& state, const UnitStep<T>& s);  // the batch's states, and what each row counts, but for enumerated ones
 template <class T>
 void move_scale(State& state, const UnitStep<T>& s, Matrix<const T> activation);  // W h of the data's hidden means
 template <class T>

@@ -6,7 +6,8 @@
 #include "rbm_memory.cuh"
 #include "unit_chains.cuh"
 #include "unit_device_epochs.hpp"
-#include "unit_step.cuh"
+#include "unit_exact.cuh"
+#include "unit_states.hpp"
 
 namespace harmonium::cuda {
 
@@ -19,12 +20,18 @@ public:
                const UnitBeside<T>& beside)
         : context_(context), state_(use(context)), options_(options), rows_(x.states.rows()), visible_(work.visible), hidden_(work.hidden),
           batch_size_(std::min(options.batch_size, rows_)), steps_((rows_ + batch_size_ - 1) / batch_size_), kept_rows_(state.unit_chains.rows),
-          temperatures_(options.n_temperatures), chains_(options.method == Method::cd ? 0 : kept_rows_ / temperatures_), steps_done_(work.steps), visible_layer_(state_, state.visible),
-          hidden_layer_(state_, state.hidden), memory_(state_, options, work, batch_size_, steps_) {
+          temperatures_(options.exact ? 1 : options.n_temperatures),
+          chains_(options.exact || options.method == Method::cd ? 0 : kept_rows_ / temperatures_), steps_done_(work.steps),
+          visible_layer_(state_, state.visible), hidden_layer_(state_, state.hidden), memory_(state_, options, work, batch_size_, steps_) {
         bool gaussian = false;
         for (const UnitGroup& group : state.visible.groups) gaussian |= group.type == UnitType::gaussian;
         proper_ = gaussian && !state.hidden.only(UnitType::bernoulli);
         draw_data_ = options.draw_data && !x.states.bits_only();
+        if (options.exact) {
+            const Enumeration all(state.visible, state.hidden);
+            exact_ = std::make_unique<ExactPhase<T>>(context, all.hidden, all.states, visible_layer_.view(), hidden_layer_.view(), batch_size_,
+                                                     kept_rows_);
+        }
         allocate(x, state, beside);
         memory_.upload(beside.chains, kept_.data());
         if (chains_ > 0) copy_numbers<T>(state_, kept_.data(), temperatures_ * chains_ * hidden_, hidden_states_.data());
@@ -52,23 +59,28 @@ public:
                 const std::int64_t n = std::min(batch_size_, block.rows - row), after = rows_ - first - row - n;
                 step(n);
                 // Contrastive divergence leaves the states of the last batch of as many rows as there are chains.
-                if (chains_ == 0 && n == kept_rows_ && after < kept_rows_) copy_numbers<T>(state_, hidden_states_.data(), n * hidden_, kept_.data());
+                if (from_data() && n == kept_rows_ && after < kept_rows_) copy_numbers<T>(state_, hidden_states_.data(), n * hidden_, kept_.data());
                 ++queued;
             }
         });
         steps_done_ += static_cast<std::uint64_t>(queued);
+        if (exact_ && kept_rows_ > 0) {
+            const Draw draw(options_.seed, Stream::start, work.epochs + 1);
+            exact_->draw_chains(view(batch_size_), draw, bags_ ? sizes_.data() : nullptr, {kept_.data(), kept_rows_, hidden_});
+        }
         const std::int64_t living = chains_ > 0 ? temperatures_ * chains_ : kept_rows_;
         copy_numbers<T>(state_, chains_ > 0 ? hidden_states_.data() : kept_.data(), living * hidden_, beside.chains.data());
         copy_numbers<T>(state_, scale_.data(), scale_.size() ? visible_ : 0, beside.scale->data());
         copy_numbers<std::uint64_t>(state_, filled_.data(), static_cast<std::int64_t>(filled_.size()), beside.filled->data());
         if (tempered()) copy_numbers<double>(state_, tempering_.accepted, temperatures_ - 1, beside.swaps.data());
         const double activity = memory_.take(work);
-        for (double& swaps : beside.swaps) swaps /= static_cast<double>(steps_ * options_.n_gibbs_steps * chains_);
+        for (double& swaps : beside.swaps) swaps /= static_cast<double>(std::max<std::int64_t>(steps_ * options_.n_gibbs_steps * chains_, 1));
         return activity;
     }
 
 private:
-    std::int64_t model_rows(std::int64_t n) const { return chains_ > 0 ? chains_ : n; }
+    std::int64_t model_rows(std::int64_t n) const { return exact_ ? exact_->states : chains_ > 0 ? chains_ : n; }
+    bool from_data() const { return !exact_ && chains_ == 0; }  // contrastive divergence
 
     // A step of n rows, the epoch's last of fewer.
     void step(std::int64_t n) {
@@ -88,14 +100,15 @@ private:
         up.mean = h;
         up.exposure = bags_ ? s.exposure : nullptr;
         up.draw = draw(Stream::hidden, 0);
-        if (chains_ == 0) up.states = hidden_states(n);  // where the model starts from
+        if (from_data()) up.states = hidden_states(n);  // where the model starts from
         draw_units(state_, hidden_layer_.view(), up);
         if (s.learn_variance) {
             const Matrix<T> activation(activation_.data(), n, visible_);
             given(h, p.weights, true, nullptr, activation);
             move_scale<T>(state_, s, activation);
         }
-        run_model(s, m);
+        if (exact_) exact_->run(s);
+        else run_model(s, m);
         unit_means(state_, s);
         if (fast_.size()) move_fast_biases(p);
         weigh_rows(state_, s);
@@ -200,6 +213,7 @@ private:
         s.visible = visible_layer_.view();
         s.draw_data = draw_data_;
         s.learn_variance = options_.learn_variance;
+        s.enumerated = static_cast<bool>(exact_);
         const std::int64_t all = s.step.n + s.step.m;
         s.states = {states_.data(), s.step.n + temperatures_ * s.step.m, visible_};
         s.probability = {probability_.data(), all, hidden_};
@@ -218,9 +232,9 @@ private:
 
     void allocate(const UnitTrainingData<T>& x, const UnitRbmState<T>& state, const UnitBeside<T>& beside) {
         const auto numbers = [](DeviceBuffer<T>& to, std::int64_t size) { to = DeviceBuffer<T>(static_cast<std::size_t>(size)); };
-        const std::int64_t model = model_rows(batch_size_), chains = temperatures_ * model, all = batch_size_ + model;
+        const std::int64_t model = model_rows(batch_size_), all = batch_size_ + model, chains = exact_ ? 0 : temperatures_ * model;
         bags_ = state.visible.counts();
-        numbers(states_, (batch_size_ + chains) * visible_);
+        numbers(states_, (batch_size_ + temperatures_ * model) * visible_);
         numbers(probability_, all * hidden_);
         numbers(hidden_states_, chains * hidden_);
         numbers(kept_, kept_rows_ * hidden_);
@@ -231,14 +245,14 @@ private:
         if (bags_) numbers(words_, rows_);
         numbers(masses_, steps_);
         if (chains_ > 0) numbers(model_factors_, steps_);
-        if (chains_ > 0 && bags_) numbers(sizes_, steps_ * chains_);
+        if (bags_ && !from_data()) numbers(sizes_, exact_ ? kept_rows_ : steps_ * chains_);
         if (std::any_of(beside.scale->begin(), beside.scale->end(), [](T scale) { return scale != T(1); }) || options_.learn_variance) {
             numbers(scale_, visible_);
             memory_.upload(*beside.scale, scale_.data());
         }
         scale_moves_ = DeviceBuffer<char>(beside.scale_moves.size());
         memory_.upload(beside.scale_moves, scale_moves_.data());
-        if (options_.fast_rate > 0) numbers(fast_, (visible_ + 1) * (hidden_ + 1)), numbers(seen_, (visible_ + 1) * (hidden_ + 1));
+        if (options_.fast_rate > 0 && !exact_) numbers(fast_, (visible_ + 1) * (hidden_ + 1)), numbers(seen_, (visible_ + 1) * (hidden_ + 1));
         if (x.observed) {
             numbers(missing_, batch_size_ * (visible_ + hidden_));
             filled_ = DeviceBuffer<std::uint64_t>(beside.filled->size());
@@ -281,6 +295,7 @@ private:
     Tempering<T> tempering_;
     DeviceBuffer<char> scale_moves_;
     DeviceBuffer<double> power_, likes_;
+    std::unique_ptr<ExactPhase<T>> exact_;
     std::unique_ptr<RowFeed<T>> feed_;
     Replay replay_;
 };

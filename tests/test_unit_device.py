@@ -12,7 +12,7 @@ import tolerance
 from device_arrays import device_under_test
 from harmonium import RBM
 from harmonium._device import is_on_gpu
-from test_unit_training import LEARNED, make, random_data, same_model
+from test_unit_training import EXACT, LEARNED, make, random_data, same_model
 from unit_machines import KINDS, Kind
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(standardise X|hidden units).*:UserWarning")
@@ -79,6 +79,8 @@ def test_contrastive_divergence_keeps_the_cpu_s_states(kind, gpu):
         (WORDS, {"method": "pcd", "l1": 0.01, "n_chains": 9, "shuffle": False}),
         (WORDS, {"method": "fpcd", "sparsity_cost": 0.1, "sparsity_target": 0.2}),
         (CHOICES, {"method": "pt", "n_temperatures": 4, "learning_rate": 0.2}),
+        (MIXED, {"method": "exact", "learn_variance": True, "momentum": 0.5, "averaging": None, "n_chains": 9}),
+        (WORDS, {"method": "exact", "l1": 0.01, "sparsity_cost": 0.1, "sparsity_target": 0.2, "n_chains": 9}),
     ],
     ids=lambda value: str(value) if isinstance(value, Kind) else value["method"],
 )
@@ -89,6 +91,18 @@ def test_ways_of_training(kind, parameters, dtype, weighted, gpu):
     if parameters["method"] == "pt":
         tolerance.exact(there.swap_rates_, cpu.swap_rates_)
         assert (there.swap_rates_ > 0.5).all() and (there.swap_rates_ < 1).any()
+
+
+@pytest.mark.parametrize("kind", EXACT, ids=str)
+def test_exact_gradients(kind, gpu):
+    """Batches of one row and a short last one, one chain and many; states of either layer are the fewer."""
+    X = random_data(kind, 45).astype(np.float32)
+    if kind is WORDS:  # of several sizes, some of them empty
+        X *= np.random.default_rng(2).integers(0, 5, (45, 1))
+    for n_hidden in (2, 7):
+        _, there = both(kind, X, method="exact", n_hidden=n_hidden, n_chains=150, learning_rate=0.1)
+        assert there.h_samples_.any(axis=0).all() and (there.h_samples_[1:] != there.h_samples_[0]).any()
+    both(kind, X[:3], method="exact", n_hidden=5, n_chains=1, batch_size=1, centering=False)
 
 
 @pytest.mark.parametrize("averaging", [None, 3])
@@ -106,7 +120,7 @@ def test_steps_that_leave_proper_machines_are_projected_back(averaging, gpu):
     assert 0.97 < np.linalg.norm(trained[1].components_, 2) < 0.99
 
 
-@pytest.mark.parametrize("method", ["cd", "pcd", "pt"])
+@pytest.mark.parametrize("method", ["cd", "pcd", "pt", "exact"])
 def test_missing_entries(method, gpu):
     rng = np.random.default_rng(0)
     X = np.hstack([rng.random((50, 70)) < np.linspace(0.1, 0.9, 70), rng.integers(0, 3, (50, 2))]).astype(np.float32)
@@ -124,13 +138,14 @@ def test_grey_data_and_what_bits_are_drawn_from(sparse, gpu):
         both(kind, sp.csr_matrix(X) if sparse else X, n_hidden=5, draw_data=draw_data, l1=0.01)
 
 
+@pytest.mark.parametrize("method", ["pcd", "exact"])
 @pytest.mark.parametrize("kind", [MIXED, WORDS], ids=str)
-def test_rows_on_a_gpu_train_there(kind, gpu):
+def test_rows_on_a_gpu_train_there(kind, method, gpu):
     """The same bits as from NumPy's rows moved there."""
     X = random_data(kind, 50)
-    moved = make(kind, n_iter=2, device="cuda").fit(X)
+    moved = make(kind, n_iter=2, device="cuda", method=method).fit(X)
     there = gpu.array(X)
-    model = make(kind, n_iter=1).fit(there).partial_fit(there)
+    model = make(kind, n_iter=1, method=method).fit(there).partial_fit(there)
     for name in ("components_", "intercept_visible_", "intercept_hidden_"):
         assert is_on_gpu(getattr(model, name))
         tolerance.same_bits(gpu.host(getattr(model, name)), np.ascontiguousarray(getattr(moved, name)))
@@ -152,8 +167,10 @@ def test_bad_input_is_refused_as_on_the_cpu(gpu):
             assert not hasattr(model, "components_")
             messages.append(str(error.value))
         assert messages[0] == messages[1] == messages[2]
-    with pytest.raises(ValueError, match="device='cuda' trains by method='cd', 'pcd', 'fpcd' or 'pt'; method='exact'"):
-        make(CHOICES, device="cuda", method="exact").fit(random_data(CHOICES, 20))
+    X = np.random.default_rng(0).random((20, 15)) < 0.5
+    for device in ("cpu", "cuda"):
+        with pytest.raises(ValueError, match=r"enumerates a layer .* 32768 states, at most 16384 are possible"):
+            RBM(15, method="exact", device=device).fit(X)
 
 
 @pytest.mark.parametrize("kind", [MIXED, REAL], ids=str)

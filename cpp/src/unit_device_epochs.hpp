@@ -18,7 +18,7 @@ struct UnitEpochPlan {
     std::vector<T> weights, words;        // of the rows in this order
     std::vector<T> masses;                // of the steps: what their rows count together
     std::vector<T> model_factors;         // of the steps: what each persistent chain's states count
-    std::vector<T> sizes;                 // of the steps: the numbers of words of the chains' bags
+    std::vector<T> sizes;                 // of the steps: the numbers of words of the chains' bags; exact: of those drawn at the end
 };
 
 // What training changes beside the parameters.

@@ -15,8 +15,9 @@ public:
         : model_(model), options_(options), state_(state), visible_(state.visible.units()), hidden_(state.hidden.units()),
           chains_(options.method == Method::cd ? 0 : state.unit_chains.rows / options.n_temperatures) {
         if (options.exact) {
+            const Enumeration enumeration(state.visible, state.hidden);
+            by_hidden_ = enumeration.hidden, rows_ = enumeration.states;
             keep(state.unit_chains);
-            list_states();
             return;
         }
         const std::int64_t rows = options.method == Method::cd ? batch_size : chains_;
@@ -63,6 +64,13 @@ public:
             std::copy(kept().row(i), kept().row(i) + hidden_, state_.unit_chains.row(i));
         }
         if (state_.swaps && tempered_) tempered_->read_swaps(state_.swaps);
+    }
+
+    // Of the bags whose hidden states are drawn at the end of an epoch; of other data 1.
+    void choose_last_sizes(const UnitBatch<T>& batch, std::uint64_t epochs, std::vector<T>& sizes) const {
+        const std::int64_t m = state_.unit_chains.rows;
+        sizes.assign(m, T(1));
+        if (state_.visible.counts()) batch.choose_sizes(uniform<double>({options_.seed, Stream::sizes, epochs}, 1, 0), m, sizes);
     }
 
     // last_whole: the pass's last batch of as many rows as there are chains, whose states contrastive divergence keeps.
@@ -155,30 +163,25 @@ private:
         return static_cast<T>(19.0 / 20 * static_cast<double>(fast) + options_.fast_rate * static_cast<double>(slope));
     }
 
-    static constexpr std::int64_t most_states = std::int64_t(1) << 14;
-
+    // At the first use: where epochs run on a GPU there may be none here.
     void list_states() {
-        const std::int64_t hidden = count_states(state_.hidden), visible = count_states(state_.visible);
-        by_hidden_ = hidden > 0 && (hidden <= visible || visible == 0);
-        const std::int64_t states = by_hidden_ ? hidden : visible;
-        require(states > 0 && states <= most_states, "RBM: method=\"exact\" enumerates a layer of bernoulli or categorical units, "
-                "the smaller one has ", states == 0 ? "too many or real" : message(states), " states, at most ", most_states, " are possible");
+        if (all_) return;
         const Layer& layer = by_hidden_ ? state_.hidden : state_.visible;
-        all_ = std::make_unique<StateBuffer<T>>(layer, states);
+        all_ = std::make_unique<StateBuffer<T>>(layer, rows_);
         enumerate_states(layer, 0, all_->bits());
-        visible_mean_ = std::make_unique<PanelMemory<T>>(states, visible_);
-        hidden_mean_ = std::make_unique<PanelMemory<T>>(states, hidden_);
-        probability_.resize(states);
-        factors_.assign(states, T(-1));
-        others_.resize(states);
-        rows_ = states;
-        if (by_hidden_) dense_.resize(states * visible_);
+        visible_mean_ = std::make_unique<PanelMemory<T>>(rows_, visible_);
+        hidden_mean_ = std::make_unique<PanelMemory<T>>(rows_, hidden_);
+        probability_.resize(rows_);
+        factors_.assign(rows_, T(-1));
+        others_.resize(rows_);
+        if (by_hidden_) dense_.resize(rows_ * visible_);
         exact_visible_.resize(visible_);
-        ones_.assign(states, T(1));
+        ones_.assign(rows_, T(1));
     }
 
     // others_: the log of what every state weighs, of a bag for one word; the other layer's means given it.
     void weigh_states(Context& context, Panels<const T> weights, const T* visible_bias, const T* hidden_bias) {
+        list_states();
         Conditional<T> other{&(by_hidden_ ? state_.visible : state_.hidden), weights, by_hidden_,
                              by_hidden_ ? visible_bias : hidden_bias};
         if (state_.visible.counts()) other.exposure = ones_.data();
@@ -196,8 +199,7 @@ private:
         weigh_states(context, weights, mean ? work.mean_visible_bias : work.visible_bias, hidden_bias);
         const std::int64_t m = state_.unit_chains.rows;
         const Draw draw{options_.seed, Stream::start, work.epochs};
-        exposure_.assign(m, T(1));
-        if (state_.visible.counts()) batch.choose_sizes(uniform<double>({options_.seed, Stream::sizes, work.epochs}, 1, 0), m, exposure_);
+        choose_last_sizes(batch, work.epochs, exposure_);
         std::vector<std::int64_t> by_size(m);
         std::iota(by_size.begin(), by_size.end(), std::int64_t(0));
         std::stable_sort(by_size.begin(), by_size.end(), [&](std::int64_t a, std::int64_t b) { return exposure_[a] < exposure_[b]; });

@@ -72,7 +72,7 @@ private:
         plan = {};
         plan.order = order_or_null();
         plan.row_share = 1 / (batch_.mean_weight() * batch_.mean_words());
-        const std::int64_t chains = options_.method == Method::cd ? 0 : state_.unit_chains.rows / options_.n_temperatures;
+        const std::int64_t chains = options_.exact || options_.method == Method::cd ? 0 : state_.unit_chains.rows / options_.n_temperatures;
         std::vector<T> sizes;
         for (std::int64_t first = 0; first < rows_; first += batch_size_) {
             const std::int64_t n = std::min(batch_size_, rows_ - first);
@@ -92,6 +92,7 @@ private:
             const double share = count_step();
             if (options_.averaging > 0) plan.shares.push_back(static_cast<T>(share));
         }
+        if (options_.exact && batch_.exposure()) model_phase_.choose_last_sizes(batch_, work_.epochs + 1, plan.sizes);
         return device_->run(plan, work_, beside_);
     }
     T* chain(std::int64_t i) { return beside_.chains.data() + i * hidden_; }
@@ -305,8 +306,7 @@ void rbm_train(Context& context, const UnitTrainingData<T>& x, const UnitRbmOpti
     // What begins and ends training is the CPU's on any device, as in rbm_train of rbm.hpp.
     std::unique_ptr<Context> host;
     if (context.cuda()) {
-        require(!options.exact, "RBM: method=\"exact\" has no loop on a GPU; train by it on the CPU");
-        require(options.method == Method::pcd || options.n_temperatures == 1, "RBM: contrastive divergence at ", options.n_temperatures,
+        require(options.exact || options.method == Method::pcd || options.n_temperatures == 1, "RBM: contrastive divergence at ", options.n_temperatures,
                 " temperatures has no loop on a GPU");
         const void* begin = x.states.is_bits() ? static_cast<const void*>(x.states.bits.data) : x.states.dense.data;
         require(gpu_of(begin) < 0, "RBM: X is in the memory of GPU ", gpu_of(begin), "; units of any type are trained on rows of the host");

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "aligned.hpp"
+#include "enumeration.hpp"
 #include "harmonium/bernoulli.hpp"
 #include "harmonium/binary_gemm.hpp"
 #include "harmonium/error.hpp"
@@ -162,24 +163,32 @@ struct PanelModel {
     Conditional<T> visible() const { return {&model.visible, weights.panels, true, model.visible_bias}; }
 };
 
-// States first, first + 1, ... of a layer of bernoulli and categorical units: their digits in mixed base are the units' states.
+// States first, first + 1, ... of a layer of bernoulli and categorical units, as set_units numbers them.
 inline void enumerate_states(const Layer& layer, std::int64_t first, BitMatrix bits) {
+    struct Row {
+        std::uint64_t* words;
+        void set(std::int64_t j) const { words[j / 64] |= std::uint64_t(1) << (j % 64); }
+    };
     for (std::int64_t i = 0; i < bits.rows; ++i) {
-        std::int64_t rest = first + i;
         std::fill(bits.row(i), bits.row(i) + bits.words(), 0);
-        const auto set = [&](std::int64_t j) { bits.row(i)[j / 64] |= std::uint64_t(1) << (j % 64); };
-        for (const UnitGroup& group : layer.groups) {
-            if (group.type == UnitType::categorical) {
-                set(group.first + rest % group.count);
-                rest /= group.count;
-                continue;
-            }
-            for (std::int64_t j = group.first; j < group.first + group.count; ++j, rest /= 2) {
-                if (rest % 2) set(j);
-            }
-        }
+        set_units(layer.groups.data(), static_cast<std::int64_t>(layer.groups.size()), first + i, Row{bits.row(i)});
     }
 }
+
+// The layer whose states training by enumeration goes through: the one with fewer.
+struct Enumeration {
+    bool hidden = false;
+    std::int64_t states = 0;
+
+    Enumeration(const Layer& visible, const Layer& hidden_layer) {
+        constexpr std::int64_t most = std::int64_t(1) << 14;
+        const std::int64_t of_visible = count_states(visible), of_hidden = count_states(hidden_layer);
+        hidden = of_hidden > 0 && (of_hidden <= of_visible || of_visible == 0);
+        states = hidden ? of_hidden : of_visible;
+        require(states > 0 && states <= most, "RBM: method=\"exact\" enumerates a layer of bernoulli or categorical units, "
+                "the smaller one has ", states == 0 ? "too many or real" : message(states), " states, at most ", most, " are possible");
+    }
+};
 
 // Biases at which independent units have these means.
 template <class T>

@@ -175,11 +175,6 @@ class UnitsRBM(UnitScoresRBM):
         self._check_parameters()
         who = f"{type(self).__name__}.{'fit' if fresh else 'partial_fit'}"
         device = choose_device(who, self.device, X)
-        if device != "cpu" and self.method == "exact":
-            raise ValueError(
-                f"{who}: device={self.device or device!r} trains by method='cd', 'pcd', 'fpcd' or 'pt'; method='exact' "
-                "takes NumPy arrays and device=None or 'cpu'"
-            )
         if is_on_gpu(sample_weight):
             sample_weight = host(sample_weight)
         sparse = "csr" if self.__sklearn_tags__().input_tags.sparse else False

@@ -93,10 +93,10 @@ class RBM(UnitsRBM):
     random_state : int, RandomState or None, default=None
         Seed of everything drawn. The same seed gives the same bits on any number of threads.
     device : {"cpu", "cuda", "cuda:1", ...} or None, default=None
-        Where things are computed; None: where X is. On a GPU: `fit` and `partial_fit` by any method but "exact", which
-        is refused, `transform`, `inverse_transform`, `gibbs`, `sample`, `free_energy`, `score_samples`,
-        `log_likelihood`, and `log_partition` by annealing. The draws are the CPU's, sums come in another order. All
-        else runs on the CPU whatever the device: `energy`, log Z by enumeration, sums over missing entries.
+        Where things are computed; None: where X is. On a GPU: `fit`, `partial_fit`, `transform`, `inverse_transform`,
+        `gibbs`, `sample`, `free_energy`, `score_samples`, `log_likelihood`, and `log_partition` by annealing. The draws
+        are the CPU's, sums come in another order. All else runs on the CPU whatever the device: `energy`, log Z by
+        enumeration, sums over missing entries.
         For an array on a GPU (CuPy's, PyTorch's) in `fit` and `partial_fit` weights, biases, offsets and h_samples_
         are of its library, and these methods take and give arrays of it. Training of bernoulli units by cd or pcd
         leaves it where it is; all other training checks it, and puts it into units, on the CPU first.

@@ -84,9 +84,11 @@ void test_interruption() {
     CHECK_THROWS(DivergenceError, "training diverged in epoch 1", wild.run(again, data, 3));
     before.run(again, data, 0);
     CHECK(wild == before);
-    wild.options.exact = true;
-    CHECK_THROWS(std::invalid_argument, "method=\"exact\" has no loop on a GPU", wild.run(again, data, 1));
-    CHECK(wild == before);
+    UnitMachine<T> large(12, 15, 4, 1);  // no layer of few states
+    large.options.exact = true;
+    before = large;
+    CHECK_THROWS(std::invalid_argument, "32768 states, at most 16384 are possible", large.run(again, data, 1));
+    CHECK(large == before);
 }
 
 #if defined(HARMONIUM_EMULATE)
@@ -120,10 +122,11 @@ void test_streaming() {
 }
 
 // Whichever call fails, the state is that of the last whole epoch, and the device can be used again.
-void test_faults() {
+void test_faults(bool exact) {
     const Numbers<float> x = mixed_rows<float>(25, 8);
     const UnitTrainingData<float> data{x.view(), nullptr, {}};
     UnitMachine<float> first(8, 3, 4, 2);
+    first.options.exact = exact;
     {
         Context context(gpu);
         first.run(context, data, 1);
@@ -161,7 +164,8 @@ void test_device_unit_rbm() {
     test_interruption<double>();
 #if defined(HARMONIUM_EMULATE)
     test_streaming();
-    test_faults();
+    test_faults(false);
+    test_faults(true);
 #endif
 }
 

@@ -1,8 +1,10 @@
 // Layers of units of any type on a GPU, or on the emulated one, against the CPU's.
+#include <algorithm>
 #include <cmath>
 #include <stdexcept>
 
 #include "check.hpp"
+#include "cuda/enumerate.cuh"
 #include "harmonium/units.hpp"
 #include "on_device.hpp"
 
@@ -71,6 +73,44 @@ void test_units(const Layer& layer, std::int64_t rows, bool exposed, double size
     }
 }
 
+// Digits put together again are the number of the state.
+template <class T>
+void test_enumeration(const Layer& layer, std::int64_t first, std::int64_t rows) {
+    Context on_gpu(gpu);
+    cuda::State& state = cuda::use(on_gpu);
+    const cuda::DeviceLayer there(state, layer);
+    const std::int64_t m = layer.units();
+    const auto size = static_cast<std::size_t>(cuda::Parts<T>::size(rows, m));
+    std::vector<std::int64_t> numbers;
+    for (std::int64_t i = 0; i < rows; ++i) numbers.push_back(first + i * i % rows);
+    const OnDevice<std::int64_t> which(on_gpu, numbers);
+    const OnDevice<T> all(on_gpu, std::vector<T>(static_cast<std::size_t>(rows * m), T(7))), some = OnDevice<T>(on_gpu, all.memory.size());
+    const OnDevice<typename cuda::Parts<T>::Element> parts(on_gpu, std::vector<typename cuda::Parts<T>::Element>(size));
+    cuda::enumerate_states<T>(state, there.view(), first, all.view(rows, m));
+    cuda::enumerate_states<T>(state, there.view(), first, cuda::Parts<T>(parts.memory.data(), rows, m));
+    cuda::chosen_states<T>(state, there.view(), which.memory.data(), some.view(rows, m));
+    const std::vector<T> states = all.on_host(), chosen = some.on_host();
+    auto operand = parts.on_host();
+    const cuda::Parts<T> on(operand.data(), rows, m);
+    for (std::int64_t i = 0; i < rows; ++i) {
+        const T* x = states.data() + i * m;
+        std::int64_t number = 0, place = 1;
+        for (const UnitGroup& group : layer.groups) {
+            if (group.type == UnitType::categorical) CHECK(std::count(x + group.first, x + group.first + group.count, T(1)) == 1);
+            for (std::int64_t j = group.first; j < group.first + group.count; ++j) {
+                CHECK(x[j] == T(0) || x[j] == T(1));
+                number += x[j] == T(1) ? place * (group.type == UnitType::categorical ? j - group.first : 1) : 0;
+                if (group.type == UnitType::bernoulli) place *= 2;
+                CHECK(on.is_on(i, j) == (x[j] == T(1)));
+            }
+            if (group.type == UnitType::categorical) place *= group.count;
+        }
+        CHECK(number == first + i);
+        const T* same = states.data() + (numbers[static_cast<std::size_t>(i)] - first) * m;
+        CHECK(std::equal(same, same + m, chosen.data() + i * m));
+    }
+}
+
 void test_refusals() {
     Context on_gpu(gpu);
     const Layer layer = layer_of({{UnitType::bernoulli, 3}});
@@ -104,6 +144,12 @@ void test_device_units() {
         test_units<double>(layer_of({{UnitType::count, 300}}), 6, true, size);
     }
     test_units<float>(layer_of({{UnitType::count, 70000}}), 2, true, 2.0);  // heaps are deeper
+    const Layer choices = layer_of({{UnitType::bernoulli, 2}, {UnitType::categorical, 3}, {UnitType::categorical, 1},
+                                    {UnitType::bernoulli, 1}, {UnitType::categorical, 7}});
+    test_enumeration<float>(choices, 0, 168);
+    test_enumeration<double>(choices, 31, 130);
+    test_enumeration<float>(layer_of({{UnitType::bernoulli, 25}}), (std::int64_t(1) << 25) - 150, 150);
+    test_enumeration<double>(choices, 0, 0);
     test_refusals();
 }
 

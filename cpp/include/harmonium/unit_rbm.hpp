@@ -104,7 +104,7 @@ struct UnitTrainingData {
 // pseudo_log_likelihood is minus the mean squared error of mean(v | mean(h | v)) on at most 128 rows, of a bag per word.
 // Steps for bags of words are divided by their mean number of words; chains' bags have the sizes of the batch's, by weight. A missing unit is drawn given the others of its row,
 // n_gibbs_steps times each time that the row is met (from its state before: a chain for every row and call).
-// With a GPU's context X and the state are the host's; an epoch runs on the GPU, not of `exact`, which is refused.
+// With a GPU's context X and the state are the host's; an epoch runs on the GPU.
 template <class T>
 void rbm_train(Context& context, const UnitTrainingData<T>& x, const UnitRbmOptions& options, std::int64_t n_epochs,
                UnitRbmState<T>& state, const std::function<bool(const RbmEpoch&)>& on_epoch);
