@@ -31,18 +31,18 @@ public:
     // Memory for batches of so many rows, with gradients if they are wanted.
     DenseNetwork(Context& context, const AutoencoderModel& model, std::int64_t capacity, const AutoencoderOptions* training)
         : context_(context), model_(model), options_(training) {
-        for (const AutoencoderLayer& layer : model.layers) outputs_.emplace_back(capacity * layer.outputs);
+        for (const AutoencoderLayer& layer : model.layers) outputs_.emplace_back(capacity * row_stride<T>(layer.outputs));
         loss_.resize(capacity);
         if (!training) return;
-        for (std::size_t l = 0; l + 1 < model.layers.size(); ++l) deltas_.emplace_back(capacity * model.layers[l].outputs);
+        for (std::size_t l = 0; l + 1 < model.layers.size(); ++l) deltas_.emplace_back(capacity * row_stride<T>(model.layers[l].outputs));
         if (training->contraction > 0) {
-            for (std::size_t l = 0; l < model.n_encoder; ++l) bends_.emplace_back(capacity * model.layers[l].outputs);
+            for (std::size_t l = 0; l < model.n_encoder; ++l) bends_.emplace_back(capacity * row_stride<T>(model.layers[l].outputs));
             contraction_scratch_.resize(contraction_scratch(contracted(nullptr, nullptr, 0)));
         }
     }
 
     Matrix<T> output(std::size_t layer, std::int64_t n) {
-        return {outputs_[layer].data(), n, model_.layers[layer].outputs};
+        return of_layer(outputs_[layer], layer, n);
     }
 
     // Layers [first, end) on x, the input of the first of them.
@@ -124,7 +124,7 @@ public:
             layers[l].output = output(l, n);
             if (!gradient) continue;
             layers[l].gradient = {gradient + layer.weights, layer.inputs, layer.outputs};
-            layers[l].delta = {bends_[l].data(), n, layer.outputs};
+            layers[l].delta = of_layer(bends_[l], l, n);
         }
         return layers;
     }
@@ -155,7 +155,7 @@ private:
             dense_backward<T>(context_, upper, weights(theta, layer), layer.transposed, model_.layers[l - 1].activation,
                               output(l - 1, n), kept, lower);
             if (drops()) dropout<T>(context_, static_cast<T>(options_->dropout), dropout_draw(place, l - 1), place.first_row, lower);
-            if (contracts() && l <= model_.n_encoder) add(bends_[l - 1], lower);
+            if (contracts() && l <= model_.n_encoder) add(of_layer(bends_[l - 1], l - 1, n), lower);
         }
     }
 
@@ -186,7 +186,12 @@ private:
     // The derivative by a layer's input: of the last layer it takes the output's place.
     Matrix<T> delta(std::size_t layer, std::int64_t n) {
         if (layer + 1 == model_.layers.size()) return output(layer, n);
-        return {deltas_[layer].data(), n, model_.layers[layer].outputs};
+        return of_layer(deltas_[layer], layer, n);
+    }
+
+    Matrix<T> of_layer(AlignedVector<T>& memory, std::size_t layer, std::int64_t n) {
+        const std::int64_t outputs = model_.layers[layer].outputs;
+        return {memory.data(), n, outputs, row_stride<T>(outputs)};
     }
 
     void clear_encoder(T* gradient) {
@@ -196,8 +201,10 @@ private:
         }
     }
 
-    static void add(const AlignedVector<T>& from, Matrix<T> to) {
-        for (std::int64_t i = 0; i < to.rows * to.cols; ++i) to.data[i] += from[static_cast<std::size_t>(i)];
+    static void add(Matrix<const T> from, Matrix<T> to) {
+        for (std::int64_t i = 0; i < to.rows; ++i) {
+            for (std::int64_t j = 0; j < to.cols; ++j) to.row(i)[j] += from.row(i)[j];
+        }
     }
 
     Context& context_;

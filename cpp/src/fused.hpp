@@ -49,5 +49,28 @@ HARMONIUM_INLINE Simd<double>::Vector fused(Simd<double>::Vector a, Simd<double>
 #endif
 }
 
+// Half a vector, for columns that would leave half of one empty: its products cost half. Where vectors are short there is none.
+template <class T>
+struct HalfSimd {
+    typedef T Vector __attribute__((vector_size(HARMONIUM_VECTOR_BYTES / 2)));
+    typedef T Unaligned __attribute__((vector_size(HARMONIUM_VECTOR_BYTES / 2), aligned(sizeof(T)), may_alias));
+
+    static HARMONIUM_INLINE Vector load(const T* p) { return *reinterpret_cast<const Unaligned*>(p); }
+    static HARMONIUM_INLINE void store(T* p, Vector v) { *reinterpret_cast<Unaligned*>(p) = v; }
+    static HARMONIUM_INLINE Vector fused(T a, Vector b, Vector c) {
+#if defined(__AVX512F__)
+        if constexpr (sizeof(T) == 4) {
+            return reinterpret_cast<Vector>(
+                _mm256_fmadd_ps(_mm256_set1_ps(a), reinterpret_cast<__m256>(b), reinterpret_cast<__m256>(c)));
+        } else {
+            return reinterpret_cast<Vector>(
+                _mm256_fmadd_pd(_mm256_set1_pd(a), reinterpret_cast<__m256d>(b), reinterpret_cast<__m256d>(c)));
+        }
+#else
+        return a * b + c;
+#endif
+    }
+};
+
 }  // namespace
 }  // namespace harmonium

@@ -47,7 +47,8 @@ void tiled_gemm(Context& context, Matrix<const T> a, bool transpose_a, Matrix<co
                     tiled_gemm_kernels<T>().pack(part_b, transpose_b, left + s, packed);
                     strip = Matrix<const T>(packed, k, width);
                 }
-                tiled_gemm_kernels<T>().multiply(part_a, transpose_a, strip, accumulate || p > 0, out, ahead);
+                const StripProduct<T> product{part_a, strip};
+                tiled_gemm_kernels<T>().multiply(&product, 1, transpose_a, accumulate || p > 0, out, ahead);
             }
         }
         finish(block, top, left);

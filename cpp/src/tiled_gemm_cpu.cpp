@@ -8,9 +8,6 @@
 namespace harmonium {
 namespace {
 
-template <class T>
-constexpr int vectors = strip_bytes / HARMONIUM_VECTOR_BYTES;
-
 // Accumulators of a tile fill the registers but for the strip's row and one number of A: 12 x 2 of 32, 3 x 4 of 16.
 constexpr int most_rows = HARMONIUM_VECTOR_BYTES == 64 ? 12 : 3;
 
@@ -54,7 +51,7 @@ void pack(Matrix<const T> b, bool transpose_b, std::int64_t first, T* strip) {
             // Rows lie far apart, often each on a page of its own: the processor does not foresee them.
             if (p + 12 < k && first / width % 2 == 0) prefetch<2 * width>(b.row(p + 12) + first);
             if (valid == width) {
-                for (int v = 0; v < vectors<T>; ++v) S::store(to + v * S::lanes, S::load(from + v * S::lanes));
+                for (std::int64_t j = 0; j < width; j += S::lanes) S::store(to + j, S::load(from + j));
             } else {
                 for (std::int64_t j = 0; j < width; ++j) to[j] = j < valid ? from[j] : T(0);
             }
@@ -84,95 +81,118 @@ HARMONIUM_INLINE T* next_row(T* row, std::int64_t stride) {
     return row;
 }
 
-// Rows x Count vectors of c, the strip's first. a: element (i, p) of op(A) at a[i * of_row + p * of_inner].
-template <class T, int Rows, bool Transposed, int Count>
-__attribute__((noinline)) void tile(const T* a, std::int64_t stride, Matrix<const T> strip,
-                                    bool accumulate, T* c, std::int64_t c_stride, Fetching& fetching) {
+// A row of c or of a strip in registers: so many bytes, in whole vectors and a half.
+template <class T, int Bytes>
+struct TileWidth {
+    static constexpr int whole = Bytes / HARMONIUM_VECTOR_BYTES, lanes = Bytes / static_cast<int>(sizeof(T));
+    static constexpr bool half = Bytes % HARMONIUM_VECTOR_BYTES != 0;
+    static constexpr int half_at = whole * Simd<T>::lanes;
+};
+
+// Rows of c, Bytes of each; of every A, rows (columns if Transposed) from `first` on.
+template <class T, int Rows, bool Transposed, int Bytes>
+__attribute__((noinline)) void tile(const StripProduct<T>* products, int n, std::int64_t first, bool accumulate, T* c, std::int64_t c_stride,
+                                    Fetching& fetching) {
     using S = Simd<T>;
-    typename S::Vector acc[Rows][Count];
+    using H = HalfSimd<T>;
+    using W = TileWidth<T, Bytes>;
+    typename S::Vector acc[Rows][W::whole + 1];
+    typename H::Vector half[Rows];
     if (accumulate) {
         T* row = c;
 #pragma GCC unroll 12
         for (int i = 0; i < Rows; ++i) {
 #pragma GCC unroll 8
-            for (int v = 0; v < Count; ++v) acc[i][v] = S::load(row + v * S::lanes);
+            for (int v = 0; v < W::whole; ++v) acc[i][v] = S::load(row + v * S::lanes);
+            if constexpr (W::half) half[i] = H::load(row + W::half_at);
             row = next_row(row, c_stride);
         }
     } else {
 #pragma GCC unroll 12
         for (int i = 0; i < Rows; ++i) {
 #pragma GCC unroll 8
-            for (int v = 0; v < Count; ++v) acc[i][v] = typename S::Vector{};
+            for (int v = 0; v < W::whole; ++v) acc[i][v] = typename S::Vector{};
+            half[i] = typename H::Vector{};
         }
     }
     // Rows of A are reached from every third one: more addresses than that would leave the registers.
     constexpr int bases = Transposed ? 1 : (Rows + 2) / 3;
-    const T* base[bases];
+    for (const StripProduct<T>* product = products; product < products + n; ++product) {
+        const std::int64_t stride = product->a.stride, strip_stride = product->strip.stride, k = product->strip.rows;
+        const T* base[bases];
+        base[0] = product->a.data + (Transposed ? first : first * stride);
 #pragma GCC unroll 4
-    for (int i = 0; i < bases; ++i) base[i] = a + 3 * i * stride;
-    const std::int64_t k = strip.rows;
-    const T* row_of_b = strip.data;
-    for (std::int64_t first = 0; first < k; first += steps_between) {
-        for (std::int64_t left = std::min(steps_between, k - first); left > 0; --left) {
-            typename S::Vector row[Count];
+        for (int i = 1; i < bases; ++i) base[i] = base[0] + 3 * i * stride;
+        const T* row_of_b = product->strip.data;
+        for (std::int64_t p = 0; p < k; p += steps_between) {
+            for (std::int64_t left = std::min(steps_between, k - p); left > 0; --left) {
+                typename S::Vector row[W::whole + 1];
+                typename H::Vector half_row{};
 #pragma GCC unroll 8
-            for (int v = 0; v < Count; ++v) row[v] = S::load(row_of_b + v * S::lanes);
-            row_of_b += strip.stride;
+                for (int v = 0; v < W::whole; ++v) row[v] = S::load(row_of_b + v * S::lanes);
+                if constexpr (W::half) half_row = H::load(row_of_b + W::half_at);
+                row_of_b += strip_stride;
 #pragma GCC unroll 12
-            for (int i = 0; i < Rows; ++i) {
-                const auto number = all_lanes(Transposed ? base[0][i] : base[i / 3][i % 3 * stride]);
+                for (int i = 0; i < Rows; ++i) {
+                    const T number = Transposed ? base[0][i] : base[i / 3][i % 3 * stride];
+                    const auto lanes = all_lanes(number);
 #pragma GCC unroll 8
-                for (int v = 0; v < Count; ++v) acc[i][v] = fused(number, row[v], acc[i][v]);
-            }
+                    for (int v = 0; v < W::whole; ++v) acc[i][v] = fused(lanes, row[v], acc[i][v]);
+                    if constexpr (W::half) half[i] = H::fused(number, half_row, half[i]);
+                }
 #pragma GCC unroll 4
-            for (int i = 0; i < bases; ++i) {
-                base[i] += Transposed ? stride : 1;
-                asm("" : "+r"(base[i]));
+                for (int i = 0; i < bases; ++i) {
+                    base[i] += Transposed ? stride : 1;
+                    asm("" : "+r"(base[i]));
+                }
             }
+            fetching.go_on();
         }
-        fetching.go_on();
     }
 #pragma GCC unroll 12
     for (int i = 0; i < Rows; ++i) {
 #pragma GCC unroll 8
-        for (int v = 0; v < Count; ++v) S::store(c + v * S::lanes, acc[i][v]);
+        for (int v = 0; v < W::whole; ++v) S::store(c + v * S::lanes, acc[i][v]);
+        if constexpr (W::half) H::store(c + W::half_at, half[i]);
         c = next_row(c, c_stride);
     }
 }
 
-// A tile whose columns end inside the strip's Count vectors goes through memory of its own.
-template <class T, int Rows, bool Transposed, int Count>
-void edge(const T* a, std::int64_t stride, Matrix<const T> strip, bool accumulate, Matrix<T> c,
-          Fetching& fetching) {
-    constexpr std::int64_t width = Count * Simd<T>::lanes;
+// A tile whose columns end inside its width goes through memory of its own.
+template <class T, int Rows, bool Transposed, int Bytes>
+void edge(const StripProduct<T>* products, int n, std::int64_t first, bool accumulate, Matrix<T> c, Fetching& fetching) {
+    constexpr std::int64_t width = TileWidth<T, Bytes>::lanes;
     alignas(64) T block[Rows * width] = {};
     for (int i = 0; accumulate && i < Rows; ++i) std::memcpy(block + i * width, c.row(i), static_cast<std::size_t>(c.cols) * sizeof(T));
-    tile<T, Rows, Transposed, Count>(a, stride, strip, accumulate, block, width, fetching);
+    tile<T, Rows, Transposed, Bytes>(products, n, first, accumulate, block, width, fetching);
     for (int i = 0; i < Rows; ++i) std::memcpy(c.row(i), block + i * width, static_cast<std::size_t>(c.cols) * sizeof(T));
 }
 
-template <class T, int Rows, bool Transposed, int Count>
-void rows_of(Matrix<const T> a, Matrix<const T> strip, bool accumulate, Matrix<T> c, std::int64_t& first, Fetching& fetching) {
+template <class T, int Rows, bool Transposed, int Bytes>
+void rows_of(const StripProduct<T>* products, int n, bool accumulate, Matrix<T> c, std::int64_t& first, Fetching& fetching) {
     for (; first + Rows <= c.rows; first += Rows) {
-        const T* from = Transposed ? a.data + first : a.row(first);
         for (std::int64_t i = first + Rows; i < std::min(first + 2 * Rows, c.rows); ++i) prefetch<strip_cols<T>()>(c.row(i));
-        if (c.cols == Count * Simd<T>::lanes) tile<T, Rows, Transposed, Count>(from, a.stride, strip, accumulate, c.row(first), c.stride, fetching);
-        else edge<T, Rows, Transposed, Count>(from, a.stride, strip, accumulate, c.rows_from(first, Rows), fetching);
+        if (c.cols == TileWidth<T, Bytes>::lanes) tile<T, Rows, Transposed, Bytes>(products, n, first, accumulate, c.row(first), c.stride, fetching);
+        else edge<T, Rows, Transposed, Bytes>(products, n, first, accumulate, c.rows_from(first, Rows), fetching);
     }
-    if constexpr (Rows > 1) rows_of<T, (Rows > 8 ? 8 : Rows > 4 ? 4 : Rows / 2), Transposed, Count>(a, strip, accumulate, c, first, fetching);
+    if constexpr (Rows > 1) rows_of<T, (Rows > 8 ? 8 : Rows > 4 ? 4 : Rows / 2), Transposed, Bytes>(products, n, accumulate, c, first, fetching);
 }
 
 template <class T>
-void multiply(Matrix<const T> a, bool transpose_a, Matrix<const T> strip, bool accumulate, Matrix<T> c, const Ahead& ahead) {
-    Fetching fetching(ahead, (c.rows + most_rows - 1) / most_rows * strip.rows, steps_between);
-    std::int64_t first = 0;
-    const auto with = [&](auto transposed, auto count) {
-        rows_of<T, most_rows, decltype(transposed)::value, decltype(count)::value>(a, strip, accumulate, c, first, fetching);
+void multiply(const StripProduct<T>* products, int n, bool transpose_a, bool accumulate, Matrix<T> c, const Ahead& ahead) {
+    std::int64_t inner = 0, first = 0;
+    for (int i = 0; i < n; ++i) inner += products[i].strip.rows;
+    Fetching fetching(ahead, (c.rows + most_rows - 1) / most_rows * inner, steps_between);
+    const auto with = [&](auto transposed, auto bytes) {
+        rows_of<T, most_rows, decltype(transposed)::value, decltype(bytes)::value>(products, n, accumulate, c, first, fetching);
     };
     const auto of_width = [&](auto transposed) {
-        // The last strip often ends in its first half.
-        if (2 * c.cols > strip_cols<T>()) with(transposed, std::integral_constant<int, vectors<T>>());
-        else with(transposed, std::integral_constant<int, vectors<T> / 2>());
+        switch (columns_read<T>(c.cols) * 4 / strip_cols<T>()) {
+            case 1: return with(transposed, std::integral_constant<int, strip_bytes / 4>());
+            case 2: return with(transposed, std::integral_constant<int, strip_bytes / 2>());
+            case 3: return with(transposed, std::integral_constant<int, 3 * strip_bytes / 4>());
+            default: return with(transposed, std::integral_constant<int, strip_bytes>());
+        }
     };
     if (transpose_a) of_width(std::true_type());
     else of_width(std::false_type());

@@ -39,21 +39,35 @@ struct Ahead {
     }
 };
 
+// op(A) times a strip of B's columns, k x strip_cols.
+template <class T>
+struct StripProduct {
+    Matrix<const T> a, strip;
+};
+
 template <class T>
 struct TiledGemmKernels {
     // strip (k x strip_cols) = columns [first, first + strip_cols) of op(B), k x n, zeros beyond its last.
     void (*pack)(Matrix<const T> b, bool transpose_b, std::int64_t first, T* strip);
-    // c (m x at most strip_cols) = op(A) strip (k x strip_cols), or added to it: every element a sum over k in order, fused.
-    void (*multiply)(Matrix<const T> a, bool transpose_a, Matrix<const T> strip, bool accumulate, Matrix<T> c, const Ahead& ahead);
+    // c (m x at most strip_cols) = the sum of n products, or added to it: every element a sum over the first's k in order, then
+    // over the next one's, fused.
+    void (*multiply)(const StripProduct<T>* products, int n, bool transpose_a, bool accumulate, Matrix<T> c, const Ahead& ahead);
     // The same for sparse rows a and columns [first, first + c.cols) of B. splits: sparse_splits(a). scratch: sparse_scratch.
     void (*multiply_sparse)(const SparseRows<T>& a, const std::int64_t* splits, Matrix<const T> b, std::int64_t first,
                             bool accumulate, Matrix<T> c, T* scratch);
 };
 
+// Columns of a strip that a product reads to give so many: it works in quarters.
+template <class T>
+std::int64_t columns_read(std::int64_t columns) {
+    constexpr std::int64_t quarter = strip_cols<T>() / 4;
+    return std::min((columns + quarter - 1) / quarter * quarter, strip_cols<T>());
+}
+
 // Whether a strip of B is read where it lies: all its columns are there, and its rows do not drive each other out of the caches.
 template <class T>
 bool strip_lies_well(Matrix<const T> b, std::int64_t first) {
-    return first + strip_cols<T>() <= b.cols && b.stride * static_cast<std::int64_t>(sizeof(T)) % 1024 != 0;
+    return first + columns_read<T>(b.cols - first) <= b.cols && b.stride * static_cast<std::int64_t>(sizeof(T)) % 1024 != 0;
 }
 
 // Rows of B that a sparse product works on at a time, with so many bytes of each: fewer would stay in the first cache, but then

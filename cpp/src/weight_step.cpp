@@ -26,44 +26,58 @@ std::int64_t rows_of_block(const BlockShape& block, std::int64_t rows, std::int6
     return std::min(block.most_rows, std::max<std::int64_t>(fair / 12, 1) * 12);
 }
 
-// block (at `top`, `left` of the gradient) = the sum of all terms there, or added to it.
+// Dense products are added up in registers, so many at a time.
+constexpr int products_at_once = 2;
+
+// block (at `top`, `left` of the gradient) = the sum of all terms there, the dense ones first, or added to it.
 // in_place: B's strips are read where they lie; to copy them pays where many rows of A follow.
 template <class T>
 void multiply(const WeightStep<T>& step, std::int64_t top, std::int64_t left, bool accumulate, bool in_place, Matrix<T> block,
               T* scratch, const Ahead& ahead) {
-    // Dense products fetch ahead, each an equal share.
-    const std::int64_t strips = (block.cols + strip_cols<T>() - 1) / strip_cols<T>();
-    std::int64_t pieces = 0, piece = 0;
+    constexpr std::int64_t width = strip_cols<T>();
+    const auto& kernels = tiled_gemm_kernels<T>();
+    std::int64_t pieces = 0, done = 0;
     for (int t = 0; t < step.n_terms; ++t) {
-        if (!step.terms[t].a_columns.indptr) pieces += strips * ((step.terms[t].a.rows + tiled_inner - 1) / tiled_inner);
+        if (!step.terms[t].a_columns.indptr) pieces += (step.terms[t].a.rows + tiled_inner - 1) / tiled_inner;
     }
-    for (int t = 0; t < step.n_terms; ++t, accumulate = true) {
+    StripProduct<T> wide[products_at_once];  // A's part and B's, of which strips are taken
+    int n = 0;
+    for (int t = 0; t < step.n_terms; ++t) {
         const GradientTerm<T>& term = step.terms[t];
-        if (term.a_columns.indptr) {
-            SparseRows<T> part = term.a_columns;
-            part.indptr += top;
-            part.rows = block.rows;
-            auto* splits = reinterpret_cast<std::int64_t*>(scratch + sparse_scratch<T>);
-            sparse_splits(part, splits);
-            tiled_gemm_kernels<T>().multiply_sparse(part, splits, term.b, left, accumulate, block, scratch);
-            continue;
-        }
-        for (std::int64_t p = 0; p < term.a.rows; p += tiled_inner) {
+        for (std::int64_t p = 0; !term.a_columns.indptr && p < term.a.rows; p += tiled_inner) {
             const std::int64_t k = std::min(tiled_inner, term.a.rows - p);
-            const Matrix<const T> a(term.a.row(p) + top, k, block.rows, term.a.stride);
-            for (std::int64_t c = 0; c < block.cols; c += strip_cols<T>()) {
-                Matrix<const T> of_b(term.b.row(p) + left + c, k, strip_cols<T>(), term.b.stride);
-                if (!in_place || !strip_lies_well(term.b, left + c)) {
-                    tiled_gemm_kernels<T>().pack(term.b.rows_from(p, k), false, left + c, scratch);
-                    of_b = Matrix<const T>(scratch, k, strip_cols<T>());
+            wide[n++] = {Matrix<const T>(term.a.row(p) + top, k, block.rows, term.a.stride), term.b.rows_from(p, k)};
+            if (n < products_at_once && done + n < pieces) continue;
+            for (std::int64_t c = 0; c < block.cols; c += width) {
+                StripProduct<T> products[products_at_once];
+                for (int i = 0; i < n; ++i) {
+                    const Matrix<const T>& b = wide[i].strip;
+                    products[i] = {wide[i].a, Matrix<const T>(b.data + left + c, b.rows, width, b.stride)};
+                    if (in_place && strip_lies_well(b, left + c)) continue;
+                    T* packed = scratch + i * tiled_inner * width;
+                    kernels.pack(b, false, left + c, packed);
+                    products[i].strip = Matrix<const T>(packed, b.rows, width);
                 }
-                const Matrix<T> strip(block.data + c, block.rows, std::min(strip_cols<T>(), block.cols - c), block.stride);
-                const std::int64_t first = ahead.rows * piece / pieces;
-                ++piece;
-                tiled_gemm_kernels<T>().multiply(a, true, of_b, accumulate || p > 0, strip,
-                                                 ahead.rows_from(first, ahead.rows * piece / pieces - first));
+                // Each fetches an equal share of what is wanted next.
+                const std::int64_t first = ahead.rows * (done * block.cols + n * c) / (pieces * block.cols);
+                const std::int64_t end = ahead.rows * (done * block.cols + n * std::min(c + width, block.cols)) / (pieces * block.cols);
+                const Matrix<T> strip(block.data + c, block.rows, std::min(width, block.cols - c), block.stride);
+                kernels.multiply(products, n, true, accumulate, strip, ahead.rows_from(first, end - first));
             }
+            done += n;
+            n = 0;
+            accumulate = true;
         }
+    }
+    for (int t = 0; t < step.n_terms; ++t) {
+        if (!step.terms[t].a_columns.indptr) continue;
+        SparseRows<T> part = step.terms[t].a_columns;
+        part.indptr += top;
+        part.rows = block.rows;
+        auto* splits = reinterpret_cast<std::int64_t*>(scratch + sparse_scratch<T>);
+        sparse_splits(part, splits);
+        kernels.multiply_sparse(part, splits, step.terms[t].b, left, accumulate, block, scratch);
+        accumulate = true;
     }
 }
 
@@ -97,7 +111,7 @@ void weight_step(Context& context, const WeightStep<T>& step) {
     const std::int64_t strips = (shape.cols + most.cols - 1) / most.cols;
     const std::int64_t height = rows_of_block(most, shape.rows, strips, context.threads()), chunks = (shape.rows + height - 1) / height;
     const std::int64_t split_room = height * (sparse_tiles(inner) - 1) * 8 / static_cast<std::int64_t>(sizeof(T));
-    const std::int64_t needed = std::max(std::min(inner, tiled_inner) * strip_cols<T>(), sparse_scratch<T> + split_room) + 16;
+    const std::int64_t needed = std::max(products_at_once * tiled_inner * strip_cols<T>(), sparse_scratch<T> + split_room) + 16;
     const std::int64_t work = (needed + 15) / 16 * 16;  // the block begins on a cache line
     context.reserve_scratch(static_cast<std::size_t>(work + height * most.cols) * sizeof(T));
     const auto& kernels = update_kernels<T>();

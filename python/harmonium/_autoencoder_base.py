@@ -19,12 +19,18 @@ NO_NOISE = {"corruption": None, "corruption_level": 0.0, "dropout": 0.0}
 
 
 def _mirrors(W: Any, other: Any) -> bool:
-    """Whether the other is W transposed; of a view of W on a GPU that is known without a look."""
-    if is_on_gpu(W) and is_on_gpu(other):
-        ours, theirs = W.__cuda_array_interface__, other.__cuda_array_interface__
+    """Whether the other is W transposed; of a view of W that is known without a look."""
+    interface = "__cuda_array_interface__" if is_on_gpu(W) and is_on_gpu(other) else "__array_interface__"
+    ours, theirs = getattr(W, interface, None), getattr(other, interface, None)
+    if ours and theirs:
         item = dtype_of(W).itemsize
         view = (item, W.shape[1] * item)
-        if ours["data"] == theirs["data"] and not ours.get("strides") and theirs.get("strides") == view:
+        same = (
+            ours["data"] == theirs["data"]
+            and ours["typestr"] == theirs["typestr"]
+            and ours["shape"] == theirs["shape"][::-1]
+        )
+        if same and not ours.get("strides") and theirs.get("strides") == view:
             return True
     return np.array_equal(host(W), host(other).T)
 

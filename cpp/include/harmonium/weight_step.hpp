@@ -18,7 +18,7 @@ struct GradientTerm {
 
 template <class T>
 struct WeightStep {
-    const GradientTerm<T>* terms = nullptr;  // added in their order: one, or two where weights are tied
+    const GradientTerm<T>* terms = nullptr;  // one, or two where weights are tied; dense ones are added up first
     int n_terms = 0;
     Matrix<T> gradient;      // k x m: receives the sum; no data: it is not stored
     bool accumulate = false;  // gradient holds something to begin with, which is part of the sum
