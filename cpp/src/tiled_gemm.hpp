@@ -13,6 +13,12 @@ namespace harmonium {
 constexpr std::int64_t tiled_rows = 240;
 constexpr std::int64_t tiled_inner = 512;
 
+// The sum of nothing, which no product writes.
+template <class T>
+void set_to_zero(Matrix<T> block) {
+    for (std::int64_t i = 0; i < block.rows; ++i) std::fill_n(block.row(i), block.cols, T(0));
+}
+
 // C = op(A) op(B), or added to it; finish(block, first row, first column) follows each block of C at once.
 template <class T, class Finish>
 void tiled_gemm(Context& context, Matrix<const T> a, bool transpose_a, Matrix<const T> b, bool transpose_b, bool accumulate,
@@ -32,6 +38,7 @@ void tiled_gemm(Context& context, Matrix<const T> a, bool transpose_a, Matrix<co
         const std::int64_t next = (task + 1) % pairs * 2 * width;  // where the next task begins
         T* packed = context.scratch<T>(worker);
         const Matrix<T> block(c.row(top) + left, rows, cols, c.stride);
+        if (inner == 0 && !accumulate) set_to_zero(block);
         for (std::int64_t p = 0; p < inner; p += tiled_inner) {
             const std::int64_t k = std::min(tiled_inner, inner - p);
             const Matrix<const T> part_b = transpose_b ? Matrix<const T>(b.data + p, b.rows, k, b.stride) : b.rows_from(p, k);

@@ -79,6 +79,7 @@ void multiply(const WeightStep<T>& step, std::int64_t top, std::int64_t left, bo
         kernels.multiply_sparse(part, splits, step.terms[t].b, left, accumulate, block, scratch);
         accumulate = true;
     }
+    if (!accumulate) set_to_zero(block);
 }
 
 }  // namespace

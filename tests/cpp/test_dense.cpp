@@ -18,8 +18,10 @@ namespace {
 using Refused = std::invalid_argument;
 
 const Activation activations[] = {Activation::identity, Activation::sigmoid, Activation::tanh, Activation::relu, Activation::softplus};
-// One of everything; less than a tile; past one in every direction; past the piece of a sum; nothing a multiple of 16.
-const std::int64_t shapes[][3] = {{1, 1, 1}, {7, 5, 3}, {30, 70, 65}, {5, 1100, 17}, {260, 9, 131}};
+// One of everything; less than a tile; past one in every direction; past the piece of a sum; nothing a multiple of 16; a
+// strip's last quarter, half and three quarters; sums of nothing.
+const std::int64_t shapes[][3] = {{1, 1, 1}, {7, 5, 3}, {30, 70, 65}, {5, 1100, 17}, {260, 9, 131}, {14, 40, 88}, {3, 20, 44},
+                                  {3, 0, 5}, {0, 4, 3}, {4, 3, 0}};
 
 double activated(Activation f, double z) {
     switch (f) {
@@ -57,7 +59,7 @@ void forward(std::int64_t n, std::int64_t k, std::int64_t m) {
             const Numbers<T>& x = form == 2 ? few : dense;
             const States<T> states = form == 2 ? States<T>(sparse.view()) : States<T>(dense.view());
             const Matrix<const T> given = form == 1 ? turned.view() : w.view();
-            Numbers<T> out(n, m), again(n, m);
+            Numbers<T> out(n, m, 26), again(n, m, 27);
             dense_forward<T>(one, states, given, form == 1, bias.data.data(), f, out.view());
             dense_forward<T>(three, states, given, form == 1, bias.data.data(), f, again.view());
             CHECK(out.data == again.data);
@@ -83,7 +85,7 @@ void backward(std::int64_t n, std::int64_t k, std::int64_t m) {
     for (const Activation f : activations) {
         a.fill([&](double u) { return 2 * activated(f, 4 * u - 2); }, 7);  // twice f(z), as dropout of a half leaves it
         for (const bool transpose : {false, true}) {
-            Numbers<T> out(n, k), again(n, k);
+            Numbers<T> out(n, k, 26), again(n, k, 27);
             dense_backward<T>(one, delta.view(), transpose ? turned.view() : w.view(), transpose, f, a.view(), T(0.5), out.view());
             dense_backward<T>(three, delta.view(), transpose ? turned.view() : w.view(), transpose, f, a.view(), T(0.5), again.view());
             CHECK(out.data == again.data);
@@ -166,14 +168,16 @@ void updates() {
     }
 }
 
-// The gradient of two terms, one sparse, stored, added and stepped along.
+// The gradient of two terms, the second sparse or dense, stored, added and stepped along.
 template <class T>
-void weight_steps(std::int64_t n, std::int64_t k, std::int64_t m) {
+void weight_steps(std::int64_t n, std::int64_t k, std::int64_t m, bool sparse) {
     const Numbers<T> few = with_zeros<T>(n, k, 16), other(n, k, 17), b(n, m, 18), c(n, m, 19), before(k, m, 20);
     const Sparse<T> columns(few.transposed(), true);
     GradientTerm<T> terms[2];
     terms[0].a = other.view(), terms[0].b = b.view();
-    terms[1].a_columns = columns.view(), terms[1].b = c.view();
+    if (sparse) terms[1].a_columns = columns.view();
+    else terms[1].a = few.view();
+    terms[1].b = c.view();
     WeightStep<T> step;
     step.terms = terms, step.n_terms = 2;
     Numbers<T> gradient = before, again = before;
@@ -185,9 +189,9 @@ void weight_steps(std::int64_t n, std::int64_t k, std::int64_t m) {
         step.gradient = again.view();
         weight_step<T>(three, step);
         CHECK(gradient.data == again.data);
-        for (std::int64_t p = 0; p < k && accumulate; ++p) {
+        for (std::int64_t p = 0; p < k; ++p) {
             for (std::int64_t j = 0; j < m; ++j) {
-                double sum = static_cast<double>(before.at(p, j)), size = 1;
+                double sum = accumulate ? static_cast<double>(before.at(p, j)) : 0, size = 1;
                 for (std::int64_t i = 0; i < n; ++i) {
                     const double first = static_cast<double>(other.at(i, p)) * static_cast<double>(b.at(i, j));
                     const double second = static_cast<double>(few.at(i, p)) * static_cast<double>(c.at(i, j));
@@ -337,9 +341,12 @@ void all() {
     for (const auto& [n, k, m] : shapes) {
         forward<T>(n, k, m);
         backward<T>(n, k, m);
-        weight_steps<T>(n, k, m);
+        for (const bool sparse : {true, false}) {
+            if (k * m > 0) weight_steps<T>(n, k, m, sparse);
+        }
     }
-    weight_steps<T>(130, 1000, 70);  // blocks of all heights
+    weight_steps<T>(130, 1000, 70, true);  // blocks of all heights
+    for (const std::int64_t m : {40, 41, 256}) weight_steps<T>(1030, 5, m, false);  // pieces of both sums, in place and copied
     updates<T>();
     corruption<T>();
     compression<T>();
