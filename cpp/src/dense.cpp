@@ -22,8 +22,8 @@ void dense_forward(Context& context, const States<T>& x, Matrix<const T> w, bool
     const auto finish = [&](Matrix<T> block, std::int64_t, std::int64_t first) {
         dense_kernels<T>().activate(f, bias + first, block);
     };
-    if (x.is_sparse()) tiled_sparse_gemm(context, x.sparse, w, false, out, finish);
-    else tiled_gemm(context, x.dense, false, w, transpose_w, false, out, finish);
+    if (x.is_sparse()) tiled_sparse_gemm(context, x.sparse, w, out, finish);
+    else tiled_gemm(context, x.dense, w, transpose_w, out, finish);
 }
 
 template <class T>
@@ -36,7 +36,7 @@ void dense_backward(Context& context, Matrix<const T> delta, Matrix<const T> w, 
     if constexpr (built_with_cuda) {
         if (context.cuda()) return cuda::dense_backward(context, delta, w, transpose_w, f, a, a_scale, out);
     }
-    tiled_gemm(context, delta, false, w, !transpose_w, false, out, [&](Matrix<T> block, std::int64_t row, std::int64_t col) {
+    tiled_gemm(context, delta, w, !transpose_w, out, [&](Matrix<T> block, std::int64_t row, std::int64_t col) {
         dense_kernels<T>().slope(f, Matrix<const T>(a.row(row) + col, block.rows, block.cols, a.stride), a_scale, block);
     });
 }

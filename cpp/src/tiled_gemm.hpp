@@ -19,12 +19,11 @@ void set_to_zero(Matrix<T> block) {
     for (std::int64_t i = 0; i < block.rows; ++i) std::fill_n(block.row(i), block.cols, T(0));
 }
 
-// C = op(A) op(B), or added to it; finish(block, first row, first column) follows each block of C at once.
+// C = A op(B); finish(block, first row, first column) follows each block of C at once.
 template <class T, class Finish>
-void tiled_gemm(Context& context, Matrix<const T> a, bool transpose_a, Matrix<const T> b, bool transpose_b, bool accumulate,
-                Matrix<T> c, const Finish& finish) {
+void tiled_gemm(Context& context, Matrix<const T> a, Matrix<const T> b, bool transpose_b, Matrix<T> c, const Finish& finish) {
     constexpr std::int64_t width = strip_cols<T>();
-    const std::int64_t inner = transpose_a ? a.rows : a.cols;
+    const std::int64_t inner = a.cols;
     const std::int64_t pairs = (c.cols + 2 * width - 1) / (2 * width), chunks = (c.rows + tiled_rows - 1) / tiled_rows;
     context.reserve_scratch(static_cast<std::size_t>(std::min(tiled_inner, inner) * width) * sizeof(T) + 64);
     // Rows or columns [left, left + n) of B, of inner indices [p, p + k), as they lie in memory.
@@ -38,12 +37,11 @@ void tiled_gemm(Context& context, Matrix<const T> a, bool transpose_a, Matrix<co
         const std::int64_t next = (task + 1) % pairs * 2 * width;  // where the next task begins
         T* packed = context.scratch<T>(worker);
         const Matrix<T> block(c.row(top) + left, rows, cols, c.stride);
-        if (inner == 0 && !accumulate) set_to_zero(block);
+        if (inner == 0) set_to_zero(block);
         for (std::int64_t p = 0; p < inner; p += tiled_inner) {
             const std::int64_t k = std::min(tiled_inner, inner - p);
             const Matrix<const T> part_b = transpose_b ? Matrix<const T>(b.data + p, b.rows, k, b.stride) : b.rows_from(p, k);
-            const Matrix<const T> part_a = transpose_a ? Matrix<const T>(a.row(p) + top, k, rows, a.stride)
-                                                       : Matrix<const T>(a.row(top) + p, rows, k, a.stride);
+            const Matrix<const T> part_a(a.row(top) + p, rows, k, a.stride);
             for (std::int64_t s = 0; s < cols; s += width) {
                 const Matrix<T> out(block.data + s, rows, std::min(width, cols - s), block.stride);
                 const bool same = s + width < cols, same_task = same || p + k < inner;
@@ -55,17 +53,16 @@ void tiled_gemm(Context& context, Matrix<const T> a, bool transpose_a, Matrix<co
                     strip = Matrix<const T>(packed, k, width);
                 }
                 const StripProduct<T> product{part_a, strip};
-                tiled_gemm_kernels<T>().multiply(&product, 1, transpose_a, accumulate || p > 0, out, ahead);
+                tiled_gemm_kernels<T>().multiply(&product, 1, false, p > 0, out, ahead);
             }
         }
         finish(block, top, left);
     });
 }
 
-// C = A B for sparse rows A, or added to it; the same otherwise.
+// C = A B for sparse rows A; the same otherwise.
 template <class T, class Finish>
-void tiled_sparse_gemm(Context& context, const SparseRows<T>& a, Matrix<const T> b, bool accumulate, Matrix<T> c,
-                       const Finish& finish) {
+void tiled_sparse_gemm(Context& context, const SparseRows<T>& a, Matrix<const T> b, Matrix<T> c, const Finish& finish) {
     constexpr std::int64_t width = sparse_bytes / static_cast<std::int64_t>(sizeof(T)), most = 1024;
     const std::int64_t strips = (c.cols + width - 1) / width, n_splits = sparse_tiles(a.cols) - 1;
     const std::int64_t height = strips < context.threads() ? 128 : most;
@@ -85,8 +82,8 @@ void tiled_sparse_gemm(Context& context, const SparseRows<T>& a, Matrix<const T>
         context.parallel_for(strips * chunks, [&](std::int64_t task, int worker) {
             const std::int64_t first = task % strips * width, top = task / strips * height;
             const Matrix<T> block(c.row(start + top) + first, std::min(height, n - top), std::min(width, c.cols - first), c.stride);
-            tiled_gemm_kernels<T>().multiply_sparse(rows_of_a(top, block.rows), splits + top * n_splits, b, first, accumulate,
-                                                    block, context.scratch<T>(worker));
+            tiled_gemm_kernels<T>().multiply_sparse(rows_of_a(top, block.rows), splits + top * n_splits, b, first, false, block,
+                                                    context.scratch<T>(worker));
             finish(block, start + top, first);
         });
     }
