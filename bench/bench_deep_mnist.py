@@ -29,7 +29,7 @@ DEEP: dict[str, Any] = {
     "pretraining_iter": 15,
     "learning_rate": "linear",
     "max_iter": 150,
-    "alpha": 2e-5,  # without it training images are down to 1.6 and test images at 2.58
+    "alpha": 2e-5,  # after 120 epochs without it training images are at 1.61 and test images at 2.58
 }
 LOGISTIC: dict[str, Any] = {
     "hidden_layer_sizes": N_CODE,

@@ -26,10 +26,10 @@ function(add_emulated_objects)
   endif()
 endfunction()
 
-# A file of an installed package, wherever its wheel has put it.
+# A file of an installed package, wherever its wheel has put it. -E: pip, while it builds, hides packages by PYTHONPATH.
 function(find_in_wheel package name result)
   execute_process(
-    COMMAND ${Python_EXECUTABLE} -c "import importlib.metadata as m, sys; print(next(f.locate() for f in m.files(sys.argv[1]) if f.name == sys.argv[2]))"
+    COMMAND ${Python_EXECUTABLE} -E -c "import importlib.metadata as m, sys; print(next(f.locate() for f in m.files(sys.argv[1]) if f.name == sys.argv[2]))"
             ${package} ${name}
     OUTPUT_VARIABLE found OUTPUT_STRIP_TRAILING_WHITESPACE RESULT_VARIABLE failed ERROR_QUIET)
   if(failed)
