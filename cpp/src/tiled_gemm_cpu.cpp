@@ -96,7 +96,7 @@ __attribute__((noinline)) void tile(const StripProduct<T>* products, int n, std:
     using S = Simd<T>;
     using H = HalfSimd<T>;
     using W = TileWidth<T, Bytes>;
-    typename S::Vector acc[Rows][W::whole + 1];
+    typename S::Vector acc[Rows][W::whole + 1];  // an array of none is not C++
     typename H::Vector half[Rows];
     if (accumulate) {
         T* row = c;
