@@ -122,7 +122,7 @@ void autoencoder_score(Context& context, const AutoencoderModel& model, const T*
     over_rows(context, x, [&](const States<T>& rows, std::int64_t first) {
         network.forward(theta, rows, 0, model.layers.size());
         network.add_up(rows, rows.rows(), false, T(1));
-        std::copy(network.loss(), network.loss() + rows.rows(), loss + first);
+        std::copy(network.losses(), network.losses() + rows.rows(), loss + first);
     });
 }
 
@@ -156,8 +156,9 @@ double autoencoder_loss(Context& context, const AutoencoderModel& model, const S
     for (std::int64_t first = 0; first < n; first += capacity) {
         context.poll(static_cast<double>(first) / static_cast<double>(n));
         batch.gather(nullptr, first, std::min(capacity, n - first), {options.seed, Stream::corruption, 0}, first);
-        sum += network.loss_and_deltas(theta, batch, T(1) / static_cast<T>(n), {0, static_cast<std::uint32_t>(first)}, first > 0, gradient);
-        if (gradient) network.store_gradient(batch, first > 0, gradient);
+        const typename DenseNetwork<T>::Place place{0, static_cast<std::uint32_t>(first)};
+        sum += network.loss(theta, batch, T(1) / static_cast<T>(n), place, first > 0, gradient);
+        if (gradient) network.store_gradient(theta, batch, place, first > 0, gradient);
     }
     double loss = sum / static_cast<double>(n);
     if (options.weight_decay > 0) loss += weight_decay<T>(context, model, options.weight_decay, theta, gradient);

@@ -35,7 +35,7 @@ public:
             const std::int64_t n = std::min(batch_size_, rows_ - first);
             batch_.gather(order_.empty() ? nullptr : order_.data(), first, n, {options_.seed, Stream::corruption, steps_});
             const auto loss_of = [&](const T* theta, T* gradient) {
-                return network_.loss_and_deltas(theta, batch_, T(1) / static_cast<T>(n), {steps_, 0}, false, gradient);
+                return network_.loss(theta, batch_, T(1) / static_cast<T>(n), {steps_, 0}, false, gradient);
             };
             const double loss = loss_of(theta_.data(), gradient_.get());
             sum += loss;
@@ -43,10 +43,11 @@ public:
             if (guard_.check(loss / static_cast<double>(n), before, options_, state_.epochs)) loss_of(theta_.data(), gradient_.get());
             Update step = options_.update;
             step.rate = done.rate = rate_after(options_, state_.rate_factor, rows_, batch_size_, steps_);
-            step.step = ++steps_ - state_.kept_since;
+            step.step = steps_ + 1 - state_.kept_since;
             T* u = keeps_u(step.rule) ? kept_.data() : nullptr;
             T* v = !keeps_s(step.rule) ? nullptr : u ? u + model_.n_parameters : kept_.data();
-            network_.take_step(batch_, prepared(step), gradient_.get(), theta_.data(), u, v);
+            network_.take_step(batch_, {steps_, 0}, prepared(step), gradient_.get(), theta_.data(), u, v);
+            ++steps_;
         }
         done.loss = sum / static_cast<double>(rows_);
         if (options_.weight_decay > 0) done.loss += weight_decay<T>(context_, model_, options_.weight_decay, theta_.data(), nullptr);

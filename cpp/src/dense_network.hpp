@@ -59,9 +59,9 @@ public:
         }
     }
 
-    // The sum over the batch's rows of the loss. Its derivatives times scale by the layers' inputs are then known, those by
-    // the biases stand in gradient (are added where accumulate is true), and there the penalty's share by the weights too.
-    double loss_and_deltas(const T* theta, const InputBatch<T>& batch, T scale, Place place, bool accumulate, T* gradient) {
+    // The sum over the batch's rows of the loss. Unless gradient is null, the derivative times scale by the last layer's input is
+    // then known, and there the penalty's share by the weights (added where accumulate is true).
+    double loss(const T* theta, const InputBatch<T>& batch, T scale, Place place, bool accumulate, T* gradient) {
         const std::int64_t n = batch.target().rows();
         forward(theta, batch.input(), 0, model_.layers.size(), place);
         double sum = add_up(batch.target(), n, gradient != nullptr, scale);
@@ -69,24 +69,20 @@ public:
             if (gradient && !accumulate) clear_encoder(gradient);
             sum += contract(theta, gradient, n, scale);
         }
-        if (gradient) backward(theta, n, place, accumulate, gradient);
         return sum;
     }
 
-    // The gradient by all weights, after loss_and_deltas: stored (added), or taken as a step at once.
-    void store_gradient(const InputBatch<T>& batch, bool accumulate, T* gradient) {
-        over_weights(batch, [&](const AutoencoderLayer& layer, bool of_encoder, WeightStep<T>& step) {
+    // The gradient, after loss: stored (added) whole, or of the biases only and a step taken at once.
+    void store_gradient(const T* theta, const InputBatch<T>& batch, Place place, bool accumulate, T* gradient) {
+        back(theta, batch, place, accumulate, gradient, [&](const AutoencoderLayer& layer, bool of_encoder, WeightStep<T>& step) {
             step.gradient = {gradient + layer.weights, layer.inputs, layer.outputs};
             step.accumulate = accumulate || (of_encoder && contracts());
         });
     }
-    // u and s: what the rule keeps, null where there is none. Biases too, whose gradient stands in `gradient`.
-    void take_step(const InputBatch<T>& batch, const Update& update, T* gradient, T* theta, T* u, T* s) {
-        const auto at = [](T* of, std::int64_t place) { return of ? of + place : nullptr; };
-        for (const AutoencoderLayer& layer : model_.layers) {
-            update_kernels<T>().update(update, layer.outputs, gradient + layer.bias, at(u, layer.bias), at(s, layer.bias), theta + layer.bias);
-        }
-        over_weights(batch, [&](const AutoencoderLayer& layer, bool of_encoder, WeightStep<T>& step) {
+    // u and s: what the rule keeps, null where there is none.
+    void take_step(const InputBatch<T>& batch, Place place, const Update& update, T* gradient, T* theta, T* u, T* s) {
+        const auto at = [](T* of, std::int64_t where) { return of ? of + where : nullptr; };
+        back(theta, batch, place, false, gradient, [&](const AutoencoderLayer& layer, bool of_encoder, WeightStep<T>& step) {
             if (of_encoder && contracts()) {
                 step.gradient = {gradient + layer.weights, layer.inputs, layer.outputs};
                 step.accumulate = true;
@@ -97,9 +93,12 @@ public:
             step.update = update;
             step.decay = static_cast<T>(options_->weight_decay);
         });
+        for (const AutoencoderLayer& layer : model_.layers) {
+            update_kernels<T>().update(update, layer.outputs, gradient + layer.bias, at(u, layer.bias), at(s, layer.bias), theta + layer.bias);
+        }
     }
 
-    // The sum of -log p(x | z) after forward; per row in loss().
+    // The sum of -log p(x | z) after forward; per row in losses().
     double add_up(const States<T>& target, std::int64_t n, bool derivatives, T scale) {
         likelihood_loss<T>(context_, model_.outputs.data(), static_cast<std::int64_t>(model_.outputs.size()), target, derivatives,
                            scale, output(model_.layers.size() - 1, n), loss_.data());
@@ -107,7 +106,7 @@ public:
         for (std::int64_t i = 0; i < n; ++i) sum += loss_[i];
         return sum;
     }
-    const double* loss() const { return loss_.data(); }
+    const double* losses() const { return loss_.data(); }
 
     static Matrix<const T> weights(const T* theta, const AutoencoderLayer& layer) {
         return layer.transposed ? Matrix<const T>(theta + layer.weights, layer.outputs, layer.inputs)
@@ -144,27 +143,16 @@ private:
         return options_->contraction * sum;
     }
 
-    void backward(const T* theta, std::int64_t n, Place place, bool accumulate, T* gradient) {
-        for (std::size_t l = model_.layers.size(); l-- > 0;) {
-            const AutoencoderLayer& layer = model_.layers[l];
-            const Matrix<T> upper = delta(l, n);
-            column_sums<T>(context_, upper, accumulate, gradient + layer.bias);
-            if (l == 0) break;
-            const Matrix<T> lower = delta(l - 1, n);
-            const T kept = static_cast<T>(1 - options_->dropout);
-            dense_backward<T>(context_, upper, weights(theta, layer), layer.transposed, model_.layers[l - 1].activation,
-                              output(l - 1, n), kept, lower);
-            if (drops()) dropout<T>(context_, static_cast<T>(options_->dropout), dropout_draw(place, l - 1), place.first_row, lower);
-            if (contracts() && l <= model_.n_encoder) add(of_layer(bends_[l - 1], l - 1, n), lower);
-        }
-    }
-
-    // Calls prepare(layer, whether it is the encoder's, step with its terms) for every matrix of weights, then takes the step.
+    // From the last layer to the first: the gradient by the bias, the derivative by the layer before, and then, where these are
+    // all layers that a matrix of weights serves, prepare(layer, whether it is the encoder's, step with its terms) and the step:
+    // the weights have just been read, and are not wanted again.
     template <class Prepare>
-    void over_weights(const InputBatch<T>& batch, const Prepare& prepare) {
+    void back(const T* theta, const InputBatch<T>& batch, Place place, bool accumulate, T* gradient, const Prepare& prepare) {
         const std::int64_t n = batch.target().rows();
-        // From the last: the way back has just read the first ones' weights, and the next batch begins with them.
-        for (std::size_t l = model_.tied ? model_.n_encoder : model_.layers.size(); l-- > 0;) {
+        for (std::size_t l = model_.layers.size(); l-- > 0;) {
+            column_sums<T>(context_, delta(l, n), accumulate, gradient + model_.layers[l].bias);
+            if (l > 0) to_lower(theta, l, n, place);
+            if (model_.tied && l >= model_.n_encoder) continue;
             GradientTerm<T> terms[2];
             WeightStep<T> step;
             step.terms = terms;
@@ -181,6 +169,16 @@ private:
             prepare(model_.layers[l], l < model_.n_encoder, step);
             weight_step<T>(context_, step);
         }
+    }
+
+    void to_lower(const T* theta, std::size_t l, std::int64_t n, Place place) {
+        const AutoencoderLayer& layer = model_.layers[l];
+        const Matrix<T> lower = delta(l - 1, n);
+        const T kept = static_cast<T>(1 - options_->dropout);
+        dense_backward<T>(context_, delta(l, n), weights(theta, layer), layer.transposed, model_.layers[l - 1].activation,
+                          output(l - 1, n), kept, lower);
+        if (drops()) dropout<T>(context_, static_cast<T>(options_->dropout), dropout_draw(place, l - 1), place.first_row, lower);
+        if (contracts() && l <= model_.n_encoder) add(of_layer(bends_[l - 1], l - 1, n), lower);
     }
 
     // The derivative by a layer's input: of the last layer it takes the output's place.
