@@ -147,6 +147,7 @@ class AutoencoderTraining(CallbackMixin, CheckedAutoencoder):
             plain = _core.AutoencoderModel(
                 encoder, decoder, self.activation, code_activation, bool(self.tied), [("gaussian", encoder[0])]
             )
+            few = min(few, max(200, data.rows // 20))  # two passes over them cost a few hundredths of an epoch at most
             spread = data.columns.one_hot_columns().natural_spread(data.head(few))
             settle_outputs(plain, theta, (coefs, intercepts), data.first_rows(few), wanted, spread)
         validate_data(self, X, reset=True, skip_check_array=True)
