@@ -150,8 +150,15 @@ private:
     void back(const T* theta, const InputBatch<T>& batch, Place place, bool accumulate, T* gradient, const Prepare& prepare) {
         const std::int64_t n = batch.target().rows();
         for (std::size_t l = model_.layers.size(); l-- > 0;) {
-            column_sums<T>(context_, delta(l, n), accumulate, gradient + model_.layers[l].bias);
-            if (l > 0) to_lower(theta, l, n, place);
+            const AutoencoderLayer& layer = model_.layers[l];
+            column_sums<T>(context_, delta(l, n), accumulate, gradient + layer.bias);
+            if (l > 0) {
+                const Matrix<T> lower = delta(l - 1, n);
+                dense_backward<T>(context_, delta(l, n), weights(theta, layer), layer.transposed, model_.layers[l - 1].activation,
+                                  output(l - 1, n), static_cast<T>(1 - options_->dropout), lower);
+                if (drops()) dropout<T>(context_, static_cast<T>(options_->dropout), dropout_draw(place, l - 1), place.first_row, lower);
+                if (contracts() && l <= model_.n_encoder) add(of_layer(bends_[l - 1], l - 1, n), lower);
+            }
             if (model_.tied && l >= model_.n_encoder) continue;
             GradientTerm<T> terms[2];
             WeightStep<T> step;
@@ -166,19 +173,9 @@ private:
             else if (batch.input().is_sparse()) own.a_columns = batch.columns();
             else own.a = batch.input().dense;
             own.b = delta(l, n);
-            prepare(model_.layers[l], l < model_.n_encoder, step);
+            prepare(layer, l < model_.n_encoder, step);
             weight_step<T>(context_, step);
         }
-    }
-
-    void to_lower(const T* theta, std::size_t l, std::int64_t n, Place place) {
-        const AutoencoderLayer& layer = model_.layers[l];
-        const Matrix<T> lower = delta(l - 1, n);
-        const T kept = static_cast<T>(1 - options_->dropout);
-        dense_backward<T>(context_, delta(l, n), weights(theta, layer), layer.transposed, model_.layers[l - 1].activation,
-                          output(l - 1, n), kept, lower);
-        if (drops()) dropout<T>(context_, static_cast<T>(options_->dropout), dropout_draw(place, l - 1), place.first_row, lower);
-        if (contracts() && l <= model_.n_encoder) add(of_layer(bends_[l - 1], l - 1, n), lower);
     }
 
     // The derivative by a layer's input: of the last layer it takes the output's place.

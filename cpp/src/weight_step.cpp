@@ -23,10 +23,9 @@ constexpr BlockShape dense_block{36, 512}, sparse_block{480, 64};
 // Rows of a block: fewer where there are threads for more blocks, whole tiles, and about as many in the last one.
 std::int64_t rows_of_block(const BlockShape& block, std::int64_t rows, std::int64_t strips, int threads) {
     constexpr std::int64_t tile = 12;
-    const auto tiles = [](std::int64_t n) { return (n + tile - 1) / tile; };
     const std::int64_t fair = rows * strips / (4 * threads), most = std::min(block.most_rows, std::max(fair, tile) / tile * tile);
-    const std::int64_t blocks = std::max<std::int64_t>((rows + most - 1) / most, 1);
-    return std::max<std::int64_t>(tiles((rows + blocks - 1) / blocks), 1) * tile;
+    const std::int64_t at_once = std::max<std::int64_t>((rows + most - 1) / most, 1) * tile;  // rows of a tile in every block
+    return std::max<std::int64_t>((rows + at_once - 1) / at_once, 1) * tile;
 }
 
 // Dense products are added up in registers, so many at a time.
