@@ -22,9 +22,9 @@ public:
             const AutoencoderOptions& options, AutoencoderState<T>& state)
         : context_(context), state_(use(context)), model_(model), x_(x), options_(options), training_(state), rows_(x.rows()),
           batch_size_(std::min(options.batch_size, x.rows())), n_steps_((rows_ + batch_size_ - 1) / batch_size_), layout_(model),
-          theta_(state_, layout_), network_(context, model, layout_, batch_size_, &options),
-          batch_(context, model, model.visible(), batch_size_, &options), losses_(static_cast<std::size_t>(n_steps_ + 1)),
-          host_losses_(static_cast<std::size_t>(n_steps_ + 1)), paces_(static_cast<std::size_t>(n_steps_)),
+          theta_(state_, layout_), begun_(state_, layout_), network_(context, model, layout_, batch_size_, &options),
+          batch_(context, model, model.visible(), batch_size_, &options), losses_(static_cast<std::size_t>(n_steps_ + 2)),
+          host_losses_(static_cast<std::size_t>(n_steps_ + 2)), paces_(static_cast<std::size_t>(n_steps_)),
           host_paces_(static_cast<std::size_t>(n_steps_)), numbers_(2), host_numbers_(2),
           order_(options.shuffle && rows_ > batch_size_ ? rows_ : 0), steps_(state.steps) {
         const UpdateRule rule = options.update.rule;
@@ -32,6 +32,7 @@ public:
         if (keeps_s(rule)) s_ = Parameters<T>(state_, layout_);
         if (network_.contracts()) gradient_ = Parameters<T>(state_, layout_);
         over_all([&](T* there, T* packed) { layout_.copy(state_, true, there, packed); });
+        layout_.copy(state_, true, begun_.data(), training_.theta);
         const std::int64_t n_validation = validation.rows(), piece = std::min(n_validation, validation_rows);
         if (n_validation > 0) {
             plain_ = std::make_unique<Network<T>>(context, model, layout_, piece, nullptr);
@@ -59,9 +60,11 @@ public:
                 step(std::min(batch_size_, block.rows - row));
                 if (++queued_ % look_every == 0) look();
             }
+            if (queued_ == n_steps_) queue_loss_of(theta_.data(), block_, n_steps_ - 1 - block_begins_, n_steps_ - 1, n_steps_ + 1);
         });
         look();
         see(last_look());
+        check(host_losses_.data()[n_steps_ + 1], n_steps_ - 1);
         double sum = 0;
         for (std::int64_t t = 0; t < n_steps_; ++t) sum += host_losses_.data()[t];
         done.loss = sum / static_cast<double>(rows_);
@@ -144,35 +147,37 @@ private:
     void see(const Look& look) {
         look.arrived.wait();
         for (; checked_ < look.end; ++checked_) {
-            const std::int64_t t = checked_, n = rows_of(t);
-            guard_.check(host_losses_.data()[t] / static_cast<double>(n), [&] { return loss_before(t) / static_cast<double>(n); }, options_,
-                         training_.epochs);
+            check(host_losses_.data()[checked_], checked_);
         }
+    }
+    void check(double loss, std::int64_t t) {
+        const double n = static_cast<double>(rows_of(t));
+        guard_.check(loss / n, [&] { return loss_before(t) / n; }, options_, training_.epochs);
     }
     std::int64_t rows_of(std::int64_t t) const { return std::min(batch_size_, rows_ - t * batch_size_); }
 
-    // Batch t's loss with the parameters that the epoch began with, between the steps that are queued.
+    // Has batch t's loss, which is the block's batch-th, come to the slot behind those of the steps.
+    void queue_loss_of(const T* theta, const RowBlock<T>& block, std::int64_t batch, std::int64_t t, std::int64_t slot) {
+        set_place(state_, batch_.place(), Place<T>{block, batch, slot, steps_ + static_cast<std::uint64_t>(t)});
+        batch_.gather(batch_size_, rows_of(t));
+        queue_loss(theta, rows_of(t), false);
+        finish_step(state_, batch_.place(), rows_of(t), network_.loss(), options_.contraction, network_.penalty(), losses_.data());
+        CUDA_CHECK(cudaMemcpyAsync(host_losses_.data() + slot, losses_.data() + slot, 8, cudaMemcpyDeviceToHost, state_.stream));
+    }
+
+    // Batch t's loss with the parameters that training began with, between the steps that are queued.
     double loss_before(std::int64_t t) {
-        const Parameters<T> begun(state_, layout_);
-        layout_.copy(state_, true, begun.data(), training_.theta);
-        const auto queue = [&](const RowBlock<T>& block, std::int64_t batch) {
-            set_place(state_, batch_.place(), Place<T>{block, batch, n_steps_, steps_ + static_cast<std::uint64_t>(t)});
-            batch_.gather(batch_size_, rows_of(t));
-            queue_loss(begun.data(), rows_of(t), false);
-            finish_step(state_, batch_.place(), rows_of(t), network_.loss(), options_.contraction, network_.penalty(), losses_.data());
-        };
         if (feed_->resident()) {
-            queue(block_, t);
+            queue_loss_of(begun_.data(), block_, t, t, n_steps_);
         } else {
             const std::int64_t first = t * batch_size_;
             const States<T> rows = order_.empty() ? x_.rows_from(first, rows_of(t)) : x_;
             RowFeed<T>(context_, rows, batch_size_).over(order_.empty() ? nullptr : order_.data() + first, rows_of(t), [&](const RowBlock<T>& block, std::int64_t) {
-                queue(block, 0);
+                queue_loss_of(begun_.data(), block, 0, t, n_steps_);
                 CUDA_CHECK(cudaStreamSynchronize(state_.stream));
             });
         }
         set_place(state_, batch_.place(), now());
-        CUDA_CHECK(cudaMemcpyAsync(host_losses_.data() + n_steps_, losses_.data() + n_steps_, 8, cudaMemcpyDeviceToHost, state_.stream));
         CUDA_CHECK(cudaStreamSynchronize(state_.stream));
         return host_losses_.data()[n_steps_];
     }
@@ -232,10 +237,10 @@ private:
     AutoencoderState<T>& training_;
     std::int64_t rows_, batch_size_, n_steps_;
     ParameterLayout layout_;
-    Parameters<T> theta_, u_, s_, gradient_;
+    Parameters<T> theta_, begun_, u_, s_, gradient_;
     Network<T> network_;
     Batch<T> batch_;
-    DeviceBuffer<double> losses_;  // of the epoch's steps, and one for another
+    DeviceBuffer<double> losses_;  // of the epoch's steps, one for another, and the last batch's with what the epoch ends with
     HostBuffer<double> host_losses_;
     DeviceBuffer<Pace> paces_;
     HostBuffer<Pace> host_paces_;

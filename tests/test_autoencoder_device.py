@@ -216,6 +216,16 @@ def test_divergence_is_said(grey):
     assert all(np.isfinite(W).all() for W in model.coefs_)
 
 
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_last_step_that_goes_too_far_is_not_kept(grey, sparse):
+    X = sp.csr_matrix(grey) if sparse else grey
+    for device in ("cpu", "cuda"):
+        model = Autoencoder(20, likelihood="gaussian", activation="identity", solver="sgd", device=device)
+        with pytest.raises(DivergenceError, match="training diverged in epoch 1: "):
+            model.set_params(learning_rate_init=100.0, batch_size=150, random_state=0).fit(X)
+        assert model.n_iter_ == 0
+
+
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [

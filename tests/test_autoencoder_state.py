@@ -232,6 +232,23 @@ def test_rows_far_from_all_others_are_no_divergence():
         model.set_params(learning_rate_init=1e12, solver="sgd").partial_fit(X)
 
 
+@pytest.mark.parametrize(
+    ("likelihood", "solver", "rate"),
+    [("gaussian", "sgd", 3.0), ("gaussian", "momentum", 1.0), ("poisson", "adam", 10.0), ("bernoulli", "adam", 1e3)],
+)
+def test_one_step_an_epoch_leaves_no_parameters_that_have_diverged(grey, likelihood, solver, rate):
+    """By little each step, or by a last step of an epoch at once."""
+    X = grey[:100] * (16 if likelihood == "poisson" else 1)
+    activation = "identity" if likelihood == "gaussian" else "sigmoid"
+    parameters = {"likelihood": likelihood, "activation": activation, "random_state": 0}
+    begun = Autoencoder(20, max_iter=0, **parameters).fit(X)
+    model = Autoencoder(20, max_iter=300, solver=solver, learning_rate_init=rate, **parameters)
+    with pytest.raises(DivergenceError, match="use a smaller learning_rate_init"):
+        model.fit(X)
+    # Far above every batch's beginning is a thousand times it; their mean over the rows, with some slack, no more.
+    assert -model.score(X) < 2e3 * (1 - begun.score(X))
+
+
 def test_an_optimiser_that_cannot_move_says_so(grey):
     with pytest.warns(ConvergenceWarning, match="lbfgs takes no step from here"):
         Autoencoder(4, likelihood="gaussian", solver="lbfgs", max_iter=3, random_state=0).fit(load_digits().data * 1e19)

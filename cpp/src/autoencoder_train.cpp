@@ -22,7 +22,7 @@ public:
         : context_(context), model_(model), validation_(validation), options_(options), state_(state), rows_(x.rows()),
           batch_size_(std::min(options.batch_size, x.rows())), network_(context, model, batch_size_, &options),
           batch_(context, x, batch_size_, options.corruption, options.corruption_level, options.low, options.high, model.outputs),
-          theta_(state.theta, state.theta + model.n_parameters),
+          theta_(state.theta, state.theta + model.n_parameters), begun_(theta_),
           kept_(state.kept, state.kept + kept_by(options.update.rule) * model.n_parameters), gradient_(new T[model.n_parameters]),
           order_(options.shuffle && rows_ > batch_size_ ? rows_ : 0), steps_(state.steps) {}
 
@@ -39,7 +39,7 @@ public:
             };
             const double loss = loss_of(theta_.data(), gradient_.get());
             sum += loss;
-            const auto before = [&] { return loss_of(state_.theta, nullptr) / static_cast<double>(n); };
+            const auto before = [&] { return loss_of(begun_.data(), nullptr) / static_cast<double>(n); };
             if (guard_.check(loss / static_cast<double>(n), before, options_, state_.epochs)) loss_of(theta_.data(), gradient_.get());
             Update step = options_.update;
             step.rate = done.rate = rate_after(options_, state_.rate_factor, rows_, batch_size_, steps_);
@@ -47,6 +47,7 @@ public:
             T* u = keeps_u(step.rule) ? kept_.data() : nullptr;
             T* v = !keeps_s(step.rule) ? nullptr : u ? u + model_.n_parameters : kept_.data();
             network_.take_step(batch_, {steps_, 0}, prepared(step), gradient_.get(), theta_.data(), u, v);
+            if (first + n == rows_) guard_.check(loss_of(theta_.data(), nullptr) / static_cast<double>(n), before, options_, state_.epochs);
             ++steps_;
         }
         done.loss = sum / static_cast<double>(rows_);
@@ -88,7 +89,7 @@ private:
     DenseNetwork<T> network_;
     std::vector<DenseNetwork<T>> plain_;  // without dropout, for validation
     InputBatch<T> batch_;
-    AlignedVector<T> theta_, kept_;
+    AlignedVector<T> theta_, begun_, kept_;  // begun_: theta before the first epoch
     std::unique_ptr<T[]> gradient_;  // not cleared: of the weights' part most models never touch a page
     std::vector<std::int64_t> order_;
     std::uint64_t steps_;

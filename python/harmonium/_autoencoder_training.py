@@ -60,8 +60,9 @@ class AutoencoderTraining(CallbackMixin, CheckedAutoencoder):
         ValueError, TypeError
             For bad parameters, NaN, infinity, values that a likelihood cannot take; nothing has been changed then.
         DivergenceError
-            When the loss or a parameter leaves every sensible range; the parameters of the last whole epoch are kept,
-            as they are on Ctrl-C and when a callback raises.
+            When a batch's loss goes beyond a thousand times what it was, plus 1, by the parameters that the call began
+            with, or a parameter is not finite; the parameters of the last whole epoch are kept, as they are on Ctrl-C
+            and when a callback raises.
         """
         fresh = not (self.warm_start and hasattr(self, "coefs_"))
         seed = self._new_seed(fresh)

@@ -47,7 +47,8 @@ default="bernoulli"
     dropout : float in [0, 1), default=0
         Share of the units of all hidden layers that are left out in each step.
     contraction : float, default=0
-        Weight of the squared Frobenius norm of dh / dx, h the code. Exact for any number of layers; cheap for one.
+        Weight of the squared Frobenius norm of dh / dx, h the code. Exact for any number of layers; cheap for one. Not
+        together with `dropout`.
     alpha : float, default=0
         Weight decay: alpha times W is added to its gradient.
     initialization : {"auto", "glorot", "he", "sparse"}, default="auto"
