@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 
 import numpy as np
 import pytest
@@ -31,7 +32,10 @@ def grey():
         ({"activation": "gelu"}, "activation='gelu' is not one of"),
         ({"solver": "adamw"}, "solver='adamw' is not one of"),
         ({"corruption": "blur"}, "corruption='blur' is not one of"),
-        ({"corruption": "masking", "corruption_level": 1.5}, "corruption_level=1.5"),
+        (
+            {"corruption": "masking", "corruption_level": 1.5},
+            "corruption_level=1.5, it must be at least 0 and at most 1",
+        ),
         ({"dropout": 1.0}, "dropout=1.0, it must be at least 0 and less than 1"),
         ({"contraction": 0.1, "dropout": 0.1}, "contraction=0.1 and dropout=0.1 exclude each other"),
         ({"learning_rate_init": 0.0}, "learning_rate_init=0.0, it must be greater than 0"),
@@ -108,6 +112,24 @@ def test_divergence_is_said_and_the_last_whole_epoch_kept(grey):
     for W, old in zip(model.coefs_, before, strict=True):
         tolerance.same_bits(np.ascontiguousarray(W), np.ascontiguousarray(old))
     assert model.n_iter_ == 2 and np.isfinite(model.score(16 * grey))
+
+
+@pytest.mark.parametrize("parameters", [
+    {"hidden_layer_sizes": (6, 4)},
+    {"likelihood": "gaussian"},
+    {"likelihood": [("bernoulli", 63), ("gaussian", 1)]},
+    {"tied": False, "decoder_layer_sizes": (9,)},
+])  # fmt: skip
+def test_what_only_a_start_reads_is_not_changed_in_silence(grey, parameters):
+    model = Autoencoder(6, max_iter=1, warm_start=True, random_state=0).fit(grey)
+    before = copy.deepcopy(model)
+    name, value = list(parameters.items())[-1]
+    message = re.escape(f"{name}={value!r}, but the model that training goes on with has [")
+    for method in (model.set_params(**parameters).fit, model.partial_fit):
+        with pytest.raises(ValueError, match=message):
+            method(grey)
+    assert_same_model(model.set_params(**before.get_params()), before)
+    assert model.history_ == before.history_
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])

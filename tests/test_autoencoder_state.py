@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 
 import numpy as np
 import pytest
@@ -247,6 +248,19 @@ def test_one_step_an_epoch_leaves_no_parameters_that_have_diverged(grey, likelih
         model.fit(X)
     # Far above every batch's beginning is a thousand times it; their mean over the rows, with some slack, no more.
     assert -model.score(X) < 2e3 * (1 - begun.score(X))
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_fit_that_ends_worse_than_it_began_says_so(grey, sparse):
+    """Units that saturate keep the loss of a rate far too large below what counts as divergence."""
+    X = sp.csr_matrix(grey) if sparse else grey
+    model = Autoencoder(20, solver="sgd", learning_rate_init=1e3, max_iter=50, random_state=0)
+    with pytest.warns(ConvergenceWarning, match=r"ended at a loss of \S+ a row, worse than the 2\d\.\d+ that it began"):
+        model.fit(X)
+    assert -model.score(X) > 100
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.set_params(learning_rate_init=0.1).fit(X)
 
 
 def test_an_optimiser_that_cannot_move_says_so(grey):

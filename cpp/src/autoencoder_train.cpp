@@ -18,11 +18,12 @@ template <class T>
 class AutoencoderTrainer {
 public:
     AutoencoderTrainer(Context& context, const AutoencoderModel& model, const States<T>& x, const States<T>& validation,
-                       const AutoencoderOptions& options, AutoencoderState<T>& state)
+                       const AutoencoderOptions& options, std::int64_t n_epochs, AutoencoderState<T>& state)
         : context_(context), model_(model), validation_(validation), options_(options), state_(state), rows_(x.rows()),
           batch_size_(std::min(options.batch_size, x.rows())), network_(context, model, batch_size_, &options),
           batch_(context, x, batch_size_, options.corruption, options.corruption_level, options.low, options.high, model.outputs),
-          theta_(state.theta, state.theta + model.n_parameters), begun_(theta_),
+          theta_(state.theta, state.theta + model.n_parameters),
+          begun_(n_epochs > 1 ? theta_ : AlignedVector<T>()),
           kept_(state.kept, state.kept + kept_by(options.update.rule) * model.n_parameters), gradient_(new T[model.n_parameters]),
           order_(options.shuffle && rows_ > batch_size_ ? rows_ : 0), steps_(state.steps) {}
 
@@ -39,7 +40,7 @@ public:
             };
             const double loss = loss_of(theta_.data(), gradient_.get());
             sum += loss;
-            const auto before = [&] { return loss_of(begun_.data(), nullptr) / static_cast<double>(n); };
+            const auto before = [&] { return loss_of(begun_.empty() ? state_.theta : begun_.data(), nullptr) / static_cast<double>(n); };
             if (guard_.check(loss / static_cast<double>(n), before, options_, state_.epochs)) loss_of(theta_.data(), gradient_.get());
             Update step = options_.update;
             step.rate = done.rate = rate_after(options_, state_.rate_factor, rows_, batch_size_, steps_);
@@ -89,7 +90,7 @@ private:
     DenseNetwork<T> network_;
     std::vector<DenseNetwork<T>> plain_;  // without dropout, for validation
     InputBatch<T> batch_;
-    AlignedVector<T> theta_, begun_, kept_;  // begun_: theta before the first epoch
+    AlignedVector<T> theta_, begun_, kept_;  // begun_: theta before the first of several epochs
     std::unique_ptr<T[]> gradient_;  // not cleared: of the weights' part most models never touch a page
     std::vector<std::int64_t> order_;
     std::uint64_t steps_;
@@ -122,7 +123,7 @@ void autoencoder_train(Context& context, const AutoencoderModel& model, const St
     if constexpr (built_with_cuda) {
         if (context.cuda()) return cuda::autoencoder_train(context, model, x, validation, options, n_epochs, state, on_epoch);
     }
-    AutoencoderTrainer<T> trainer(context, model, x, validation, options, state);
+    AutoencoderTrainer<T> trainer(context, model, x, validation, options, n_epochs, state);
     for (std::int64_t i = 0; i < n_epochs; ++i) {
         if (on_epoch(trainer.epoch())) return;
     }

@@ -123,8 +123,10 @@ class CheckedAutoencoder(BaseAutoencoder):
             check_choice(who, "corruption", self.corruption, ("masking", "gaussian", "salt_and_pepper"))
         if self.pretraining is not None:
             check_choice(who, "pretraining", self.pretraining, ("rbm", "layerwise"))
-        most = np.inf if self.corruption == "gaussian" else 1 + 1e-12
-        check_number(who, "corruption_level", self.corruption_level, Real, low=0, high=most)
+        share = self.corruption != "gaussian"  # of the entries, where that is a standard deviation
+        check_number(
+            who, "corruption_level", self.corruption_level, Real, low=0, high=1 if share else np.inf, closed_high=share
+        )
         check_number(who, "dropout", self.dropout, Real, low=0, high=1)
         for name in ("contraction", "alpha", "power_t", "tol"):
             check_number(who, name, getattr(self, name), Real, low=0, high=np.inf)
@@ -169,7 +171,7 @@ class CheckedAutoencoder(BaseAutoencoder):
                 f"{type(self).__name__}.{method}", self.likelihood, self.n_categories, checked, bool(self.check_range)
             )
         else:
-            self._layer_sizes()
+            self._check_as_started(f"{type(self).__name__}.{method}")
             columns = self._columns()
             checked = canonical(who, self._checked_rows(who, columns, X))
             dtype = self._dtype()
@@ -190,6 +192,23 @@ class CheckedAutoencoder(BaseAutoencoder):
             means = _core.summarise_columns(train)[2] if is_on_gpu(train) else train.mean(axis=0, dtype=np.float64)
             means = np.asarray(means).ravel()
         return TrainingData(own, states, validation, limits, means, dtype, train.shape[0], train, device, X)
+
+    def _check_as_started(self, who: str) -> None:
+        """What only a start reads has to be what the model was started with."""
+        encoder, decoder = self._layer_sizes()
+        pairs = likelihood_pairs(who, self.likelihood)
+        if isinstance(self.likelihood, str):
+            pairs = [(self.likelihood, sum(count for _, count in self._pairs))]
+        for name, wanted, there in (
+            ("hidden_layer_sizes", self._sizes("hidden_layer_sizes"), encoder[1:]),
+            ("decoder_layer_sizes", self._decoder_sizes(), decoder),
+            ("likelihood", pairs, self._pairs),
+        ):
+            if wanted != there:
+                raise ValueError(
+                    f"{who}: {name}={getattr(self, name)!r:.60}, but the model that training goes on with has "
+                    f"{there!r:.60}; set it back, or start a new model: fit with warm_start=False"
+                )
 
     def _split(self, who: str, X: Any, seed: int) -> tuple[Any, Any]:
         n_held = int(np.ceil(self.validation_fraction * X.shape[0]))

@@ -26,6 +26,7 @@ _KEPT = {"sgd": 0, "momentum": 1, "nesterov": 1, "adagrad": 1, "rmsprop": 1, "ad
 _RATES = {"sgd": 0.05, "momentum": 0.01, "nesterov": 0.01, "adagrad": 0.01}  # of the others 0.001
 _FEW = 1000  # rows that the output layer is set by, fewer where they are long
 _FEW_ENTRIES = 10**7
+_SOME = 200  # rows that say whether a fit ended worse than it began
 _AT_A_TIME = 10_000  # epochs of one call into the core
 
 
@@ -63,6 +64,11 @@ class AutoencoderTraining(CallbackMixin, CheckedAutoencoder):
             When a batch's loss goes beyond a thousand times what it was, plus 1, by the parameters that the call began
             with, or a parameter is not finite; the parameters of the last whole epoch are kept, as they are on Ctrl-C
             and when a callback raises.
+
+        Warns
+        -----
+        ConvergenceWarning
+            When training ended worse than it began, by the loss of the first rows.
         """
         fresh = not (self.warm_start and hasattr(self, "coefs_"))
         seed = self._new_seed(fresh)
@@ -70,7 +76,16 @@ class AutoencoderTraining(CallbackMixin, CheckedAutoencoder):
         with self._as_before_unless_begun(fresh):
             if fresh:
                 self._start(X, data, seed)
-            return self._train(data, self.max_iter, X, y)
+            before = self._loss_of_some(data)
+            self._train(data, self.max_iter, X, y)
+            after = self._loss_of_some(data)
+        if after > before + 0.1 * abs(before):
+            tell(
+                f"{type(self).__name__}: training ended at a loss of {after:.6g} a row, worse than the {before:.6g} "
+                "that it began with; use a smaller learning_rate_init",
+                ConvergenceWarning,
+            )
+        return self
 
     @available_if(_takes_batches)
     def partial_fit(self, X: Any, y: Any = None) -> Any:
@@ -94,6 +109,11 @@ class AutoencoderTraining(CallbackMixin, CheckedAutoencoder):
             if fresh:
                 self._start(X, data, seed, pretrain=False)
             return self._train(data, 1, X, y, by_tol=False)
+
+    def _loss_of_some(self, data: TrainingData) -> float:
+        """A row's, over the first rows."""
+        rows = data.first_rows(min(_SOME, 1 + _FEW_ENTRIES // data.columns.n_units))
+        return float(_core.autoencoder_score(*self._model(), rows, data.device).mean())
 
     def _new_seed(self, fresh: bool) -> int:
         return new_seed(self.random_state) if fresh or not hasattr(self, "_seed") else self._seed

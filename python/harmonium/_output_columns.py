@@ -13,7 +13,8 @@ from ._units import Block, block_pairs
 
 LIKELIHOODS = ("bernoulli", "gaussian", "laplace", "categorical", "poisson")
 _NEEDED = {
-    "bernoulli": "a bernoulli likelihood takes values from 0 to 1 (grey levels: divide by the largest)",
+    "bernoulli": "a bernoulli likelihood takes values from 0 to 1 (grey levels: divide by the largest; new rows after "
+    "a scaler: MinMaxScaler(clip=True), or check_range=False)",
     "poisson": "a poisson likelihood takes counts of at least 0",
 }
 

@@ -43,9 +43,18 @@ def narrowed(values: Any, dtype: np.dtype, variances: Any = None) -> Any:
 
 
 def check_number(
-    who: str, name: str, value: Any, kind: Any, *, low: float, high: float = np.inf, open_low: bool = False
+    who: str,
+    name: str,
+    value: Any,
+    kind: Any,
+    *,
+    low: float,
+    high: float = np.inf,
+    open_low: bool = False,
+    closed_high: bool = False,
 ) -> None:
-    """Refuse a parameter that is no number of this kind, or not in [low, high) ((low, high) if open_low)."""
+    """Refuse a parameter that is no number of this kind, or not in [low, high); open_low and closed_high change whether
+    the limits belong to it."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, kind):
         wanted = "an integer" if kind is Integral else "a number"
         raise TypeError(f"{who}: {name}={value!r} is of type {type(value).__name__}, {wanted} is needed")
@@ -53,9 +62,9 @@ def check_number(
         high = min(high, _MOST)
     number = float(value)
     inside = number > low if open_low else number >= low
-    if not (inside and number < high):
+    if not (inside and (number <= high if closed_high else number < high)):
         bounds = f"greater than {low}" if open_low else f"at least {low}"
-        upper = "finite" if high == np.inf else f"less than {high:g}"
+        upper = "finite" if high == np.inf else f"{'at most' if closed_high else 'less than'} {high:g}"
         raise ValueError(f"{who}: {name}={value!r}, it must be {bounds} and {upper}")
 
 
