@@ -157,7 +157,7 @@ double autoencoder_loss(Context& context, const AutoencoderModel& model, const S
         context.poll(static_cast<double>(first) / static_cast<double>(n));
         batch.gather(nullptr, first, std::min(capacity, n - first), {options.seed, Stream::corruption, 0}, first);
         const typename DenseNetwork<T>::Place place{0, static_cast<std::uint32_t>(first)};
-        sum += network.loss(theta, batch, T(1) / static_cast<T>(n), place, first > 0, gradient);
+        sum += network.loss(theta, batch.input(), batch.target(), T(1) / static_cast<T>(n), place, first > 0, gradient);
         if (gradient) network.store_gradient(theta, batch, place, first > 0, gradient);
     }
     double loss = sum / static_cast<double>(n);

@@ -30,8 +30,8 @@ inline double rate_after(const AutoencoderOptions& options, double rate_factor, 
 // A rate that is too large shows as a loss that is no number, or far above where training began.
 class LossGuard {
 public:
-    // loss: a batch's, a row; of an epoch's last batch also with the parameters that the epoch ends with, since these are
-    // what is kept. before(): the same batch's with the parameters that training began with, since rows far from all others
+    // loss: a batch's, a row; of rows of an epoch's last batch also with the parameters that the epoch ends with, since these
+    // are what is kept. before(): the same rows' with the parameters that training began with, since rows far from all others
     // cost as much; not those of the epoch's beginning, which may have left already. Returns whether it was called; throws
     // DivergenceError.
     template <class Before>

@@ -35,20 +35,29 @@ public:
             context_.poll(static_cast<double>(first) / static_cast<double>(rows_));
             const std::int64_t n = std::min(batch_size_, rows_ - first);
             batch_.gather(order_.empty() ? nullptr : order_.data(), first, n, {options_.seed, Stream::corruption, steps_});
-            const auto loss_of = [&](const T* theta, T* gradient) {
-                return network_.loss(theta, batch_, T(1) / static_cast<T>(n), {steps_, 0}, false, gradient);
+            // The sum over the batch's first rows.
+            const auto loss_of = [&](std::int64_t rows, const T* theta, T* gradient) {
+                return network_.loss(theta, batch_.input().rows_from(0, rows), batch_.target().rows_from(0, rows), T(1) / static_cast<T>(n),
+                                     {steps_, 0}, false, gradient);
             };
-            const double loss = loss_of(theta_.data(), gradient_.get());
+            const auto guarded = [&](std::int64_t rows, double loss) {
+                const double n_rows = static_cast<double>(rows);
+                const auto before = [&] { return loss_of(rows, begun_.empty() ? state_.theta : begun_.data(), nullptr) / n_rows; };
+                return guard_.check(loss / n_rows, before, options_, state_.epochs);
+            };
+            const double loss = loss_of(n, theta_.data(), gradient_.get());
             sum += loss;
-            const auto before = [&] { return loss_of(begun_.empty() ? state_.theta : begun_.data(), nullptr) / static_cast<double>(n); };
-            if (guard_.check(loss / static_cast<double>(n), before, options_, state_.epochs)) loss_of(theta_.data(), gradient_.get());
+            if (guarded(n, loss)) loss_of(n, theta_.data(), gradient_.get());
             Update step = options_.update;
             step.rate = done.rate = rate_after(options_, state_.rate_factor, rows_, batch_size_, steps_);
             step.step = steps_ + 1 - state_.kept_since;
             T* u = keeps_u(step.rule) ? kept_.data() : nullptr;
             T* v = !keeps_s(step.rule) ? nullptr : u ? u + model_.n_parameters : kept_.data();
             network_.take_step(batch_, {steps_, 0}, prepared(step), gradient_.get(), theta_.data(), u, v);
-            if (first + n == rows_) guard_.check(loss_of(theta_.data(), nullptr) / static_cast<double>(n), before, options_, state_.epochs);
+            if (first + n == rows_) {
+                const std::int64_t few = std::min(n, std::max<std::int64_t>(20, n / 16));  // a few hundredths of an epoch at most
+                guarded(few, loss_of(few, theta_.data(), nullptr));
+            }
             ++steps_;
         }
         done.loss = sum / static_cast<double>(rows_);

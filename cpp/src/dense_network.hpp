@@ -61,10 +61,10 @@ public:
 
     // The sum over the batch's rows of the loss. Unless gradient is null, the derivative times scale by the last layer's input is
     // then known, and there the penalty's share by the weights (added where accumulate is true).
-    double loss(const T* theta, const InputBatch<T>& batch, T scale, Place place, bool accumulate, T* gradient) {
-        const std::int64_t n = batch.target().rows();
-        forward(theta, batch.input(), 0, model_.layers.size(), place);
-        double sum = add_up(batch.target(), n, gradient != nullptr, scale);
+    double loss(const T* theta, const States<T>& input, const States<T>& target, T scale, Place place, bool accumulate, T* gradient) {
+        const std::int64_t n = target.rows();
+        forward(theta, input, 0, model_.layers.size(), place);
+        double sum = add_up(target, n, gradient != nullptr, scale);
         if (contracts()) {
             if (gradient && !accumulate) clear_encoder(gradient);
             sum += contract(theta, gradient, n, scale);
