@@ -31,19 +31,24 @@ void slope_block(Activation f, Matrix<const T> a, T a_scale, Matrix<T> block) {
 
 template <class T>
 void sum_columns(Matrix<const T> m, bool accumulate, T* out) {
-    constexpr std::int64_t width = 256;
-    for (std::int64_t c = 0; c < m.cols; c += width) {
-        const std::int64_t count = std::min(width, m.cols - c);
-        T sum[width] = {};
+    using S = Simd<T>;
+    over_columns<T, 8>(m.cols, [&](auto count, std::int64_t c) {
+        constexpr int n = decltype(count)::value;
+        typename S::Vector sum[n] = {};
         for (std::int64_t i = 0; i < m.rows; ++i) {
-            const T* row = m.row(i) + c;
-            if (count == width) {
-                for (int j = 0; j < width; ++j) sum[j] += row[j];
-            } else {
-                for (std::int64_t j = 0; j < count; ++j) sum[j] += row[j];
-            }
+#pragma GCC unroll 8
+            for (int v = 0; v < n; ++v) sum[v] += S::load(m.row(i) + c + v * S::lanes);
         }
-        for (std::int64_t j = 0; j < count; ++j) out[c + j] = accumulate ? out[c + j] + sum[j] : sum[j];
+#pragma GCC unroll 8
+        for (int v = 0; v < n; ++v) {
+            T* to = out + c + v * S::lanes;
+            S::store(to, accumulate ? S::load(to) + sum[v] : sum[v]);
+        }
+    });
+    for (std::int64_t c = m.cols / S::lanes * S::lanes; c < m.cols; ++c) {
+        T sum = 0;
+        for (std::int64_t i = 0; i < m.rows; ++i) sum += m.row(i)[c];
+        out[c] = accumulate ? out[c] + sum : sum;
     }
 }
 

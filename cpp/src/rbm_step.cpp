@@ -4,6 +4,7 @@
 
 #include "blas.hpp"
 #include "cuda_state.hpp"
+#include "dense_kernels.hpp"
 #include "harmonium/error.hpp"
 #include "layer_piece.hpp"
 #include "rbm_step_kernels.hpp"
@@ -53,9 +54,9 @@ private:
 
     double hidden_means() {
         T of_data[64];
-        const auto& sums = rbm_step_kernels<T>().column_sums;
-        sums(s_.data_probability.panel(p_), of_data);
-        sums(s_.probability.panel(p_), difference_);
+        const auto& sums = dense_kernels<T>().column_sums;
+        sums(s_.data_probability.panel(p_), false, of_data);
+        sums(s_.probability.panel(p_), false, difference_);
         double activity = 0;
         for (std::int64_t j = 0; j < valid_; ++j) {
             T& offset = s_.hidden_offset[64 * p_ + j];

@@ -55,25 +55,12 @@ void update(const UpdateBlock<T>& b) {
     });
 }
 
-template <class T>
-void column_sums(Matrix<const T> x, T* out) {
-    using S = Simd<T>;
-    over_columns<T, 4>(x.cols, [&](auto vectors, std::int64_t c) {
-        constexpr int count = decltype(vectors)::value;
-        typename S::Vector sum[count] = {};
-        for (std::int64_t i = 0; i < x.rows; ++i) {
-            for (int v = 0; v < count; ++v) sum[v] += S::load(x.row(i) + c + v * S::lanes);
-        }
-        for (int v = 0; v < count; ++v) S::store(out + c + v * S::lanes, sum[v]);
-    });
-}
-
 }  // namespace
 
 namespace HARMONIUM_LEVEL {
 template <class T>
 RbmStepKernels<T> rbm_step_kernels() {
-    return {update<T>, column_sums<T>};
+    return {update<T>};
 }
 template RbmStepKernels<float> rbm_step_kernels<float>();
 template RbmStepKernels<double> rbm_step_kernels<double>();

@@ -24,8 +24,6 @@ struct UpdateBlock {
 template <class T>
 struct RbmStepKernels {
     void (*update)(const UpdateBlock<T>&);
-    // out[j] = sum over rows of x(i, j), x with cols a multiple of 16
-    void (*column_sums)(Matrix<const T> x, T* out);
 };
 
 HARMONIUM_DECLARE_KERNELS(RbmStepKernels, rbm_step_kernels)
