@@ -28,6 +28,32 @@ std::int64_t rows_of_block(const BlockShape& block, std::int64_t rows, std::int6
     return std::max<std::int64_t>((rows + at_once - 1) / at_once, 1) * tile;
 }
 
+// Reads one byte of every line, in the order that the processor foresees.
+template <class T>
+void read_through(Matrix<const T> m) {
+    const char* bytes = reinterpret_cast<const char*>(m.data);
+    const std::int64_t n = ((m.rows - 1) * m.stride + m.cols) * static_cast<std::int64_t>(sizeof(T));
+    int sum = 0;
+    for (std::int64_t i = 0; i < n; i += 64) sum += bytes[i];
+    asm volatile("" : : "r"(sum));  // or the compiler would leave it out
+}
+
+// Products read down columns: of what lies further out than the second-level cache every line would be waited for. To bring all
+// of it nearer first takes a tenth of that time, as long as the last-level cache holds it.
+template <class T>
+void bring_near(Context& context, const WeightStep<T>& step) {
+    constexpr std::int64_t most = std::int64_t(16) << 20;
+    std::int64_t bytes = 0;
+    const auto over_dense = [&](const auto& body) {
+        for (int t = 0; t < step.n_terms; ++t) {
+            if (!step.terms[t].a_columns.indptr && step.terms[t].b.rows > 0) body(step.terms[t].a), body(step.terms[t].b);
+        }
+    };
+    over_dense([&](Matrix<const T> m) { bytes += m.rows * m.cols * static_cast<std::int64_t>(sizeof(T)); });
+    if (bytes > most) return;
+    context.parallel_for(context.threads(), [&](std::int64_t, int) { over_dense([](Matrix<const T> m) { read_through(m); }); });
+}
+
 // Dense products are added up in registers, so many at a time.
 constexpr int products_at_once = 2;
 
@@ -118,6 +144,7 @@ void weight_step(Context& context, const WeightStep<T>& step) {
     const std::int64_t work = (needed + 15) / 16 * 16;  // the block begins on a cache line
     context.reserve_scratch(static_cast<std::size_t>(work + height * most.cols) * sizeof(T));
     const auto& kernels = update_kernels<T>();
+    bring_near(context, step);
     context.parallel_for(strips * chunks, [&](std::int64_t task, int worker) {
         const std::int64_t left = task % strips * most.cols, cols = std::min(most.cols, shape.cols - left);
         const std::int64_t top = task / strips * height, rows = std::min(height, shape.rows - top);

@@ -329,6 +329,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             mirrored = all(_mirrors(coefs[layer], coefs[-1 - layer]) for layer in range(n)) if n < len(coefs) else True
             state |= {f"coef_{layer}_": host(W) for layer, W in enumerate(coefs) if not mirrored or layer < n}
             state |= {f"intercept_{layer}_": host(b) for layer, b in enumerate(intercepts)}
+        if "_kept" in state:
+            state["_kept"] = state["_kept"].copy()  # training writes to it: a shallow copy needs its own
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -254,7 +254,7 @@ class AutoencoderTraining(CallbackMixin, CheckedAutoencoder):
         """Gradient steps, in the core."""
         size = _KEPT[self.solver] * theta.size
         if self._kept_rule == self.solver and self._kept.size == size:
-            kept, since = np.array(self._kept, theta.dtype), self._kept_since
+            kept, since = np.require(self._kept, theta.dtype, ["C", "W"]), self._kept_since
         else:  # what another rule kept means something else
             kept, since = np.zeros(size, theta.dtype), self._steps
         counters = np.array([self._steps, self.n_iter_, since], np.int64)
