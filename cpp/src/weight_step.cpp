@@ -12,19 +12,25 @@ namespace harmonium {
 
 namespace {
 
-// With what the rule keeps, a block of the gradient stays in the second-level cache. Dense products like blocks short and wide:
-// their part of A stays in the first cache, and what the rule keeps is met in long runs. A sparse product copies B's columns
-// for every block: it likes them tall and narrow.
+// With what the rule keeps, a block of the gradient stays in the second-level cache. Dense products like blocks wide: what the
+// rule keeps is met in long runs. A sparse product copies B's columns for every block: it likes them tall and narrow.
 struct BlockShape {
     std::int64_t most_rows, cols;
 };
-constexpr BlockShape dense_block{36, 512}, sparse_block{480, 64};
+template <class T>
+constexpr BlockShape dense_block{72, 2048 / static_cast<std::int64_t>(sizeof(T))};
+constexpr BlockShape sparse_block{480, 64};
 
-// Rows of a block: fewer where there are threads for more blocks, whole tiles, and about as many in the last one.
+// Rows of a block, whole tiles and about as many in the last one: fewer where there are threads for more blocks, and so that
+// all of them have as many blocks, if that is to be had.
 std::int64_t rows_of_block(const BlockShape& block, std::int64_t rows, std::int64_t strips, int threads) {
     constexpr std::int64_t tile = 12;
+    const auto blocks_of = [&](std::int64_t height) { return std::max<std::int64_t>((rows + height - 1) / height, 1); };
     const std::int64_t fair = rows * strips / (4 * threads), most = std::min(block.most_rows, std::max(fair, tile) / tile * tile);
-    const std::int64_t at_once = std::max<std::int64_t>((rows + most - 1) / most, 1) * tile;  // rows of a tile in every block
+    std::int64_t height = most;
+    while (height > tile && blocks_of(height) * strips % threads != 0) height -= tile;
+    if (blocks_of(height) * strips % threads != 0) height = most;
+    const std::int64_t at_once = blocks_of(height) * tile;  // rows of a tile in every block
     return std::max<std::int64_t>((rows + at_once - 1) / at_once, 1) * tile;
 }
 
@@ -136,7 +142,7 @@ void weight_step(Context& context, const WeightStep<T>& step) {
             return cuda::weight_step(context, step);
         }
     }
-    const BlockShape& most = any_sparse ? sparse_block : dense_block;
+    const BlockShape& most = any_sparse ? sparse_block : dense_block<T>;
     const std::int64_t strips = (shape.cols + most.cols - 1) / most.cols;
     const std::int64_t height = rows_of_block(most, shape.rows, strips, context.threads()), chunks = (shape.rows + height - 1) / height;
     const std::int64_t split_room = height * (sparse_tiles(inner) - 1) * 8 / static_cast<std::int64_t>(sizeof(T));
