@@ -142,7 +142,8 @@ void weight_step(Context& context, const WeightStep<T>& step) {
             return cuda::weight_step(context, step);
         }
     }
-    const BlockShape& most = any_sparse ? sparse_block : dense_block<T>;
+    BlockShape most = any_sparse ? sparse_block : dense_block<T>;
+    if (!any_sparse && inner > tiled_inner) most.most_rows /= 2;  // every piece reads and writes the block, with more of A beside it
     const std::int64_t strips = (shape.cols + most.cols - 1) / most.cols;
     const std::int64_t height = rows_of_block(most, shape.rows, strips, context.threads()), chunks = (shape.rows + height - 1) / height;
     const std::int64_t split_room = height * (sparse_tiles(inner) - 1) * 8 / static_cast<std::int64_t>(sizeof(T));
